@@ -38,3 +38,4 @@ mod retry;
 pub mod scrub;
 pub mod services;
 pub mod ui;
+pub mod users;

@@ -40,6 +40,7 @@ use crate::policy::Policy;
 use crate::scrub::run_scrubs;
 use crate::services::{FetchLimits, Services};
 use crate::ui::LivePage;
+use crate::users::DownloadUsers;
 use instance_name::instance_name;
 use policy_tasks::run_policy_tasks;
 use reload::Reloadable;
@@ -130,6 +131,7 @@ async fn start(
             name,
             proxy: config.proxy.clone(),
             settings: Settings::from_config(&config.gateway),
+            users: DownloadUsers::load(&config.gateway.download_users_file)?,
         },
         Reports {
             log,

@@ -10,6 +10,7 @@ use crate::config::{Config, ConfigLoadError};
 use crate::gateway::Gateway;
 use crate::http::{HttpService, ProxyConfig, Settings};
 use crate::policy::Policy;
+use crate::users::DownloadUsers;
 
 /// Source of the configuration, from which a reload reads it again.
 pub struct Reload {
@@ -44,6 +45,13 @@ impl Reloadable {
             Err(error) => tracing::error!(
                 %error,
                 "the token for operators was not reloaded; the old one stays in force"
+            ),
+        }
+        match DownloadUsers::load(&config.gateway.download_users_file) {
+            Ok(users) => self.service.replace_users(users),
+            Err(error) => tracing::error!(
+                %error,
+                "the users that may download were not reloaded; the old ones stay in force"
             ),
         }
         self.gateway.replace_config(config.gateway.clone());

@@ -22,6 +22,19 @@ pub enum GatewayUrlError {
     Query,
 }
 
+impl GatewayUrl {
+    /// Returns the URL without the login of a download user.
+    #[must_use]
+    pub fn without_login(&self) -> Self {
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            return self.clone();
+        };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = authority.rsplit('@').next().unwrap_or(authority);
+        Self(format!("{scheme}://{host}{path}"))
+    }
+}
+
 impl FromStr for GatewayUrl {
     type Err = GatewayUrlError;
 
@@ -55,6 +68,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn login_can_be_removed() {
+        let with_login: GatewayUrl = "ann:se@cret@host:8080/gateway".parse().unwrap();
+        let without = with_login.without_login().to_string();
+        assert_eq!(without, "http://host:8080/gateway");
+    }
+
+    #[test]
     fn scheme_may_be_omitted() {
         for (text, expected) in [
             ("http://host:8080/", "http://host:8080"),
@@ -66,6 +86,7 @@ mod tests {
         ] {
             let parsed: GatewayUrl = text.parse().unwrap();
             assert_eq!(parsed.to_string(), expected, "{text:?}");
+            assert_eq!(parsed.without_login().to_string(), expected, "{text:?}");
         }
         for wrong in [
             "",

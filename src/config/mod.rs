@@ -16,7 +16,7 @@ pub use error::ConfigLoadError;
 pub use examine::{Setting, SettingSource, examine, examine_text};
 
 use crate::model::ConfigError;
-use crate::{admin, bucket, cache, dial, dns, fetch, gateway, http, limits, notify, policy};
+use crate::{admin, bucket, cache, dial, dns, fetch, gateway, http, limits, notify, policy, users};
 
 /// Configuration section `[log]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -126,6 +126,7 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.gateway.check()?;
         admin::check_tokens(&self.gateway)?;
+        users::DownloadUsers::load(&self.gateway.download_users_file)?;
         self.proxy.check()?;
         self.cache.check()?;
         self.s3.check()?;

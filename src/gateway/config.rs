@@ -55,6 +55,8 @@ pub struct Config {
     pub admin_token_file: PathBuf,
     /// Tokens of those who may read lists and incidents.
     pub reader_tokens: Vec<Secret>,
+    /// Users that may download, as htpasswd writes them. Empty: no login is needed.
+    pub download_users_file: PathBuf,
     /// Time that responses and fetches have to complete after the first stop signal.
     pub shutdown_grace: HumanDuration,
     /// Longest time that a client may read no byte of a response, or send no byte of a request.
@@ -79,6 +81,7 @@ impl Default for Config {
             admin_token: Secret::default(),
             admin_token_file: PathBuf::new(),
             reader_tokens: Vec::new(),
+            download_users_file: PathBuf::new(),
             shutdown_grace: HumanDuration::from_secs(30),
             stall_timeout: HumanDuration::from_secs(300),
         }

@@ -49,6 +49,15 @@ pub enum RequestError {
     /// The key of the configuration that lists the clients of a page.
     #[error("this page is for the clients in {0} only")]
     UnlistedClient(&'static str),
+    /// The client must send a user name and a password.
+    #[error("downloads from this gateway need a user name and a password")]
+    LoginRequired,
+    /// The client must send another user name or password.
+    #[error("the user name or the password is wrong")]
+    WrongLogin,
+    /// The client has sent wrong logins. It may try again after a second.
+    #[error("too many wrong logins from your address; retry later")]
+    TooManyWrongLogins,
     /// The client must wait.
     #[error(transparent)]
     OverLimit(#[from] OverLimit),

@@ -15,6 +15,7 @@ use actix_http::error::DispatchError;
 use actix_http::{Request, h1};
 use actix_service::Service as _;
 use actix_service::boxed::BoxService;
+use actix_web::http::header::PROXY_AUTHORIZATION;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -23,6 +24,7 @@ use super::connect_client::ConnectClient;
 use super::connect_response::{accept, send_error};
 use super::connection::{ClientConnection, ConnectionFacts, HEAD_TIMEOUT};
 use super::first_bytes::{FirstBytes, TLS_ACCESS_DENIED};
+use super::login;
 use super::parse_request::reject_loop;
 use super::response_facts::ResponseFacts;
 use super::state::HttpService;
@@ -81,7 +83,7 @@ pub async fn serve(
     };
     let service = &routes.service;
     let pool_client = client.facts.client;
-    let admitted = match admit(&routes, &request, &client) {
+    let admitted = match admit(&routes, &request, &client).await {
         Ok(_) if is_rejected => Err(RequestError::Busy),
         admitted => admitted,
     };
@@ -104,7 +106,7 @@ pub async fn serve(
 }
 
 /// Checks what the client may send through the `CONNECT`.
-fn admit(
+async fn admit(
     routes: &ConnectRoutes,
     request: &Request,
     client: &ConnectClient,
@@ -121,7 +123,9 @@ fn admit(
         let text = "a CONNECT cannot be inside another CONNECT";
         return Err(RequestError::BadRequest(text.to_owned()));
     }
-    reject_loop(&request.head().headers, service.name.as_str())?;
+    let headers = &request.head().headers;
+    login::check(service, address, headers, &[PROXY_AUTHORIZATION]).await?;
+    reject_loop(headers, service.name.as_str())?;
     let authority = client
         .facts
         .connect_authority

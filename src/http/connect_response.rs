@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::connect_client::ConnectClient;
-use super::error_response::{proxy_status, retry_after_seconds};
+use super::error_response::{challenge, proxy_status, retry_after_seconds};
 use super::error_status::status_of;
 use super::response_facts::{ResponseFacts, outcome_of_error};
 use crate::gateway::{CacheStatus, Endpoint, RequestError};
@@ -48,6 +48,8 @@ pub async fn send_error(
     let proxy_status = proxy_status(error, error_status, name);
     let retry_after = retry_after_seconds(error, error_status.status)
         .map_or_else(String::new, |seconds| format!("Retry-After: {seconds}\r\n"));
+    let challenge = challenge(error_status.status)
+        .map_or_else(String::new, |(name, value)| format!("{name}: {value}\r\n"));
     let date = httpdate::fmt_http_date(SystemTime::now());
     let length = body.len();
     let response = format!(
@@ -57,6 +59,7 @@ pub async fn send_error(
          Cache-Status: {name}; {cache_status}\r\n\
          Proxy-Status: {proxy_status}\r\n\
          {retry_after}\
+         {challenge}\
          Content-Type: text/plain; charset=utf-8\r\n\
          Content-Length: {length}\r\n\
          Connection: close\r\n\

@@ -5,12 +5,16 @@
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, PROXY_AUTHENTICATE, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error_status::{ErrorStatus, REQUEST_ERROR, status_of};
+use super::login::CHALLENGE;
 use super::rendered_response::RenderedResponse;
 use super::response_context::ResponseContext;
 use crate::admin::AdminError;
@@ -74,10 +78,23 @@ pub fn render_error(
         };
         builder.insert_header((ALLOW, allowed));
     }
+    if let Some((name, challenge)) = challenge(error_status.status) {
+        builder.insert_header((name, challenge));
+    }
     if let Some(seconds) = retry_after_seconds(error, error_status.status) {
         builder.insert_header((RETRY_AFTER, seconds.to_string()));
     }
     finish(builder, error_status, &error.to_string(), context)
+}
+
+/// Returns the field that asks for the login of a download user, if the status needs one (RFC 9110,
+/// section 11.6.1 and 11.7.1).
+pub fn challenge(status: StatusCode) -> Option<(HeaderName, &'static str)> {
+    match status {
+        StatusCode::UNAUTHORIZED => Some((WWW_AUTHENTICATE, CHALLENGE)),
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => Some((PROXY_AUTHENTICATE, CHALLENGE)),
+        _ => None,
+    }
 }
 
 /// Returns the methods of an endpoint, as in `Allow` (RFC 9110, section 10.2.1).
@@ -189,6 +206,7 @@ pub fn retry_after_seconds(error: &RequestError, status: StatusCode) -> Option<u
         RequestError::OverLimit(OverLimit::Requests { wait } | OverLimit::Bytes { wait }) => {
             Some(wait.as_secs() + 1)
         }
+        RequestError::TooManyWrongLogins => Some(1),
         RequestError::OverLimit(OverLimit::Downloads | OverLimit::Tunnels) => {
             Some(RETRY_AFTER_SECONDS)
         }

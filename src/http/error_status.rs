@@ -66,6 +66,21 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
             let reason = "Client Not Allowed";
             (Code::FORBIDDEN, REQUEST_DENIED, "refused", reason)
         }
+        RequestError::LoginRequired | RequestError::WrongLogin => {
+            let status = match endpoint {
+                Endpoint::Gateway => Code::UNAUTHORIZED,
+                Endpoint::Proxy => Code::PROXY_AUTHENTICATION_REQUIRED,
+            };
+            let reason = match error {
+                RequestError::LoginRequired => "Login Required",
+                _ => "Wrong User Or Password",
+            };
+            (status, REQUEST_DENIED, "unauthorized", reason)
+        }
+        RequestError::TooManyWrongLogins => {
+            let (status, reason) = (Code::TOO_MANY_REQUESTS, "Too Many Wrong Logins");
+            (status, REQUEST_DENIED, "wrong-logins", reason)
+        }
         RequestError::OverLimit(_) => {
             let (status, reason) = (Code::TOO_MANY_REQUESTS, "Client Over Limit");
             (status, REQUEST_DENIED, "over-limit", reason)

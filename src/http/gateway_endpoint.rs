@@ -9,6 +9,7 @@ use super::access_log::LogUri;
 use super::api::{self, ApiRequest};
 use super::builtin_pages::{self, BuiltinPage};
 use super::client_info::{RequestOrigin, TargetForm};
+use super::login::require_user;
 use super::metrics_page::{self, METRICS_PATH};
 use super::parse_request::{read_cache_request, reject_loop};
 use super::proxy_endpoint::ProxyRequest;
@@ -94,17 +95,14 @@ pub async fn serve(
             }
             Err(error) => error,
         },
-        Destination::Target => {
-            match read_gateway_request(request, &origin, service.name.as_str()) {
-                Ok(cache_request) => {
-                    let log_uri = LogUri::Target(cache_request.target.clone());
-                    let responder = respond(RequestEndpoint::Gateway, log_uri);
-                    return responder.serve(cache_request).await;
-                }
-                // A malformed request counts too, and a denied client learns nothing else.
-                Err(error) => admit_client(&origin, service).err().unwrap_or(error),
+        Destination::Target => match read_for_user(request, &origin, service).await {
+            Ok(cache_request) => {
+                let log_uri = LogUri::Target(cache_request.target.clone());
+                let responder = respond(RequestEndpoint::Gateway, log_uri);
+                return responder.serve(cache_request).await;
             }
-        }
+            Err(error) => error,
+        },
     };
     let uri = Target::redact(origin.form.as_str()).into();
     respond(RequestEndpoint::Gateway, uri).send_error(&error)
@@ -167,6 +165,18 @@ fn admit_client(
 ) -> Result<PendingTransfer, RequestError> {
     let kind = TransferKind::Download;
     service.gateway.admit_client(origin.client, kind)
+}
+
+/// Checks the login of a request with a prefixed URL, and parses the request.
+async fn read_for_user(
+    request: &HttpRequest,
+    origin: &RequestOrigin,
+    service: &HttpService,
+) -> Result<CacheRequest, RequestError> {
+    require_user(service, request, origin, Endpoint::Gateway).await?;
+    // A malformed request counts too, and a denied client learns nothing else.
+    read_gateway_request(request, origin, service.name.as_str())
+        .map_err(|error| admit_client(origin, service).err().unwrap_or(error))
 }
 
 /// Parses a request with a prefixed URL. `name` is the name of this node in `Via`.

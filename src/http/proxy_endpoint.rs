@@ -10,6 +10,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::access_log::{LogUri, RequestLog};
 use super::client_info::{RequestOrigin, TargetForm, connection_facts};
+use super::login::require_user;
 use super::options;
 use super::parse_request::{read_cache_request, reject_loop, single};
 use super::request_body::forward_body;
@@ -34,7 +35,13 @@ pub async fn serve(
     service: &HttpService,
     guard: RequestGuard,
 ) -> HttpResponse {
-    if options::asks_proxy(proxied.request, &proxied.origin.form) {
+    let (request, origin) = (proxied.request, proxied.origin);
+    if let Err(error) = require_user(service, request, origin, Endpoint::Proxy).await {
+        let uri = Target::redact(origin.form.as_str()).into();
+        let log = begin_log(service, origin.client, request, uri);
+        return Responder::new(request, service, Endpoint::Proxy, log, guard).send_error(&error);
+    }
+    if options::asks_proxy(request, &origin.form) {
         return serve_options(&proxied, service, guard);
     }
     let ProxyRequest {

@@ -167,10 +167,14 @@ impl ResponseFacts {
 /// Returns the outcome of a request that ends with an error.
 pub fn outcome_of_error(error: &RequestError) -> Outcome {
     match error {
-        RequestError::OverLimit(_) | RequestError::Busy => Outcome::Limited,
+        RequestError::OverLimit(_) | RequestError::TooManyWrongLogins | RequestError::Busy => {
+            Outcome::Limited
+        }
         RequestError::PrefixedUrl(_)
         | RequestError::Denied(_)
         | RequestError::UnlistedClient(_)
+        | RequestError::LoginRequired
+        | RequestError::WrongLogin
         | RequestError::Origin(OriginError::Denied(_))
         | RequestError::BadRequest(_)
         | RequestError::HeadTooLarge(_)

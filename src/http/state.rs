@@ -22,6 +22,7 @@ use crate::logging::LogHealth;
 use crate::metrics::{Facts, RequestEndpoint};
 use crate::notify::Incidents;
 use crate::ui::LivePage;
+use crate::users::DownloadUsers;
 
 /// State that all requests of both ports share.
 pub struct HttpService {
@@ -32,6 +33,8 @@ pub struct HttpService {
     pub(super) proxy: ProxyConfig,
     pub(super) reports: Reports,
     pub(super) admission: AdmissionControl,
+    /// Users that may download.
+    pub(super) users: ArcSwap<DownloadUsers>,
     is_stopping: AtomicBool,
 }
 
@@ -42,6 +45,7 @@ pub struct HttpConfig {
     pub name: String,
     pub proxy: ProxyConfig,
     pub settings: Settings,
+    pub users: DownloadUsers,
 }
 
 /// Services behind the API for operators and readers. All of them ask for a proof of the token.
@@ -137,6 +141,7 @@ impl HttpService {
             proxy: config.proxy,
             reports,
             admission,
+            users: ArcSwap::from_pointee(config.users),
             is_stopping: AtomicBool::new(false),
         }
     }
@@ -159,6 +164,11 @@ impl HttpService {
 
     pub fn replace_tokens(&self, tokens: Tokens) {
         self.operators.admin.replace_tokens(tokens);
+    }
+
+    /// Replaces the users that may download.
+    pub fn replace_users(&self, users: DownloadUsers) {
+        self.users.store(Arc::new(users));
     }
 
     /// Makes `/readyz` answer 503 from now on.

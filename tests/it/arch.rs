@@ -20,7 +20,7 @@ const MAX_LINE_COLUMNS: usize = 100;
 const MAX_IMPL_FILES: usize = 3;
 
 /// The modules from the top down, and what each may use. Modules that wire may use everything.
-const MODULES: [(&str, &[&str]); 26] = [
+const MODULES: [(&str, &[&str]); 27] = [
     (
         "http",
         &[
@@ -39,6 +39,7 @@ const MODULES: [(&str, &[&str]); 26] = [
             "policy",
             "limits",
             "metrics",
+            "users",
             "freshness",
             "model",
         ],
@@ -119,6 +120,7 @@ const MODULES: [(&str, &[&str]); 26] = [
     ("bucket", &["metrics", "retry", "model"]),
     ("policy", &["limits", "model"]),
     ("limits", &["model"]),
+    ("users", &["model"]),
     ("events", &["model"]),
     ("logging", &["model"]),
     ("metrics", &["model"]),

@@ -46,6 +46,7 @@ mod disk_in_mid_body;
 mod dns;
 mod dns_config;
 mod doctor;
+mod download_users;
 mod egress_loops;
 mod events;
 mod evicted_observations;

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use crate::cli::gateway_args::{DEFAULT_GATEWAY, GatewayArgs, GatewayArgsError};
+use crate::cli::gateway_url::GatewayUrl;
 use crate::cli::output::{OutputForm, print_line};
 use crate::model::Secret;
 
@@ -23,7 +24,10 @@ const MAX_RESPONSE_BYTES: usize = 16 << 20;
 /// Client for one gateway.
 pub struct ApiClient {
     client: Client,
+    /// URL for downloads, with the login of a download user if there is one.
     base: String,
+    /// URL for the API, without this login. A request has one `Authorization`, which is the token.
+    api_base: String,
     token: Option<Secret>,
     pub form: OutputForm,
 }
@@ -38,6 +42,7 @@ impl ApiClient {
         let usage = |error: GatewayArgsError| Failure::usage(error.to_string());
         let base = gateway.url().map_err(usage)?;
         let token = gateway.token().map_err(usage)?;
+        let default = || DEFAULT_GATEWAY.to_owned();
         // Proxies of the environment are for downloads, and do not know the API.
         let client = Client::builder()
             .no_proxy()
@@ -45,7 +50,8 @@ impl ApiClient {
         let client = client.user_agent(concat!("millpond/", env!("CARGO_PKG_VERSION")));
         Ok(Self {
             client: client.build()?,
-            base: base.map_or_else(|| DEFAULT_GATEWAY.to_owned(), |base| base.to_string()),
+            base: base.as_ref().map_or_else(default, GatewayUrl::to_string),
+            api_base: base.map_or_else(default, |base| base.without_login().to_string()),
             token,
             form,
         })
@@ -135,7 +141,7 @@ impl ApiClient {
         let query: Vec<String> = parameters.iter().map(pair).collect();
         let request = self.client.request(
             method,
-            format!("{}/api/v1/{resource}?{}", self.base, query.join("&")),
+            format!("{}/api/v1/{resource}?{}", self.api_base, query.join("&")),
         );
         match &self.token {
             Some(token) => request.bearer_auth(token.expose()),

@@ -44,7 +44,7 @@ impl Doctor {
             Err(error) => return form.fail(&error, FailureCode::Usage),
         };
         let url = match (&gateway, &config) {
-            (Some(url), _) => url.to_string(),
+            (Some(url), _) => url.without_login().to_string(),
             (None, Some(config)) => {
                 format!("http://{}", machine::reachable(&config.gateway.listen))
             }

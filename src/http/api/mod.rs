@@ -34,6 +34,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::client_info::{RequestOrigin, TargetForm};
 use super::host_check::is_known_host;
+use super::login;
 use super::parse_request::single;
 use super::request_body::read_body;
 use super::responder::Responder;
@@ -144,6 +145,9 @@ async fn read(
     let admin = &service.operators.admin;
     match resource {
         Resource::Object(sha256) => {
+            if let Permission::Public = permission {
+                login::check(service, origin.client, request.headers(), &[AUTHORIZATION]).await?;
+            }
             objects::download(&service.gateway, sha256, (origin.client, request), query).await
         }
         Resource::Objects => objects::list(admin, &permission.into_reader()?, query).await,
@@ -298,10 +302,9 @@ pub fn permission_of(
     }
 }
 
-/// Returns the token of `Authorization: Bearer` (RFC 6750, section 2.1).
+/// Returns the token of `Authorization: Bearer`.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = single(headers, AUTHORIZATION.as_str())?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    single(headers, AUTHORIZATION.as_str()).and_then(login::bearer)
 }
 
 #[cfg(test)]

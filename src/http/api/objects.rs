@@ -84,7 +84,8 @@ pub async fn list(
 
 /// Downloads an object by its digest
 ///
-/// Ranges and conditions apply as to any file. Needs no token.
+/// Ranges and conditions apply as to any file. Needs no token, but a login or a token with
+/// `gateway.download_users_file`.
 #[utoipa::path(
     get, path = "/api/v1/objects/sha256/{sha256}", operation_id = "downloadObject",
     tag = "objects",

@@ -91,6 +91,7 @@ mod misses;
 mod mixed_bodies;
 mod names;
 mod nginx;
+mod nginx_certificates;
 mod nginx_firewall;
 mod nginx_herd;
 mod nginx_hits;

@@ -53,7 +53,7 @@ pub use ftp::{Act, FtpServer, GREETING, passive, say};
 pub use gateway::Gateway;
 pub use log::{Log, is_request_of};
 pub use name_server::{DnsReply, NameServer, SilentAddress};
-pub use nginx::Nginx;
+pub use nginx::{Nginx, NginxBuilder};
 pub use origin::Origin;
 pub use outputs::{Bare, run_with_outputs};
 pub use reply::Reply;

@@ -93,7 +93,7 @@ impl AdminService {
     /// [`RequestError::Unavailable`] if the cache cannot be used.
     pub async fn evict(&self, _: &Operator, target: &Target) -> Result<EvictedTarget, AdminError> {
         let (cache, mut evicted) = (&self.services.cache, EvictedTarget::default());
-        for sha256 in self.objects_of(target).await? {
+        for sha256 in self.digests_of(target).await? {
             let result = cache.admin().evict_object(sha256).await;
             match result.map_err(|error| storage_error(&error))? {
                 EvictResult::Evicted { size_bytes } => evicted.freed_bytes += size_bytes,
@@ -109,7 +109,22 @@ impl AdminService {
     }
 
     /// Returns the digests of all records and stored responses of a target.
-    async fn objects_of(&self, target: &Target) -> Result<Vec<Sha256>, AdminError> {
+    ///
+    /// # Errors
+    /// [`AdminError::NotFound`] if there are none.
+    pub async fn objects_of(
+        &self,
+        _: &Operator,
+        target: &Target,
+    ) -> Result<Vec<Sha256>, AdminError> {
+        let objects = self.digests_of(target).await?;
+        if objects.is_empty() {
+            return Err(AdminError::NotFound("the target has no record"));
+        }
+        Ok(objects)
+    }
+
+    async fn digests_of(&self, target: &Target) -> Result<Vec<Sha256>, AdminError> {
         let records = self.history(target).await?;
         let mut objects: Vec<Sha256> = records.iter().map(|status| status.record.sha256).collect();
         for key in self.keys_of(target) {

@@ -37,7 +37,7 @@ use crate::model::EventSink;
 use crate::notify::Notifier;
 use crate::passthrough::PassThrough;
 use crate::policy::Policy;
-use crate::scrub::run_scrubs;
+use crate::scrub::{ObjectScrubber, run_scrubs};
 use crate::services::{FetchLimits, Services};
 use crate::ui::LivePage;
 use crate::users::DownloadUsers;
@@ -117,7 +117,8 @@ async fn start(
     let facts = Arc::new(collect_facts(&services));
     let gateway = Arc::new(build_gateway(&config, &services, budget.upstream));
     let admin = Arc::new(build_admin(&config, &services, &gateway)?);
-    let jobs = start_jobs(&config, &admin).await?;
+    let scrubber = ObjectScrubber::new(services.repair_sources());
+    let jobs = start_jobs(&config, &admin, scrubber).await?;
     let (page, page_feed) = LivePage::new(Arc::clone(&facts));
     let service = HttpService::new(
         Arc::clone(&gateway),
@@ -237,9 +238,13 @@ fn build_gateway(config: &Config, services: &Services, max_upstream: usize) -> G
 }
 
 /// Starts the jobs on a thread for blocking work, since their files are read.
-async fn start_jobs(config: &Config, admin: &Arc<AdminService>) -> Result<Arc<Jobs>, AppError> {
+async fn start_jobs(
+    config: &Config,
+    admin: &Arc<AdminService>,
+    scrubber: ObjectScrubber,
+) -> Result<Arc<Jobs>, AppError> {
     let (state_dir, admin) = (config.gateway.state_dir.clone(), Arc::clone(admin));
-    spawn_blocking(move || Arc::new(Jobs::start(&state_dir, admin)))
+    spawn_blocking(move || Arc::new(Jobs::start(&state_dir, admin, scrubber)))
         .await
         .map_err(|panic| AppError::System(panic.to_string()))
 }

@@ -18,6 +18,9 @@ pub const MAX_TARGETS: usize = 100_000;
 /// Bound on the targets that one job works on at the same time.
 pub const MAX_CONCURRENCY: usize = 64;
 
+/// Parts of the folder in a scrub of all objects: one for each first byte of a digest.
+pub const SCRUB_PARTS: usize = 256;
+
 /// Digits of an identity: 12 of the time in milliseconds, 4 of a random number.
 const ID_DIGITS: usize = 16;
 
@@ -64,7 +67,7 @@ impl fmt::Display for JobId {
     }
 }
 
-/// Work on each target of a job.
+/// Work on each target or part of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JobKind {
@@ -74,10 +77,12 @@ pub enum JobKind {
     Refresh,
     /// Objects are evicted. Their records stay.
     Evict,
+    /// Objects are read, and corrupt ones are repaired. Without targets, all objects are read.
+    Scrub,
 }
 
 impl JobKind {
-    pub const ALL: [Self; 3] = [Self::Fetch, Self::Refresh, Self::Evict];
+    pub const ALL: [Self; 4] = [Self::Fetch, Self::Refresh, Self::Evict, Self::Scrub];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -85,6 +90,7 @@ impl JobKind {
             Self::Fetch => "fetch",
             Self::Refresh => "refresh",
             Self::Evict => "evict",
+            Self::Scrub => "scrub",
         }
     }
 }
@@ -102,7 +108,10 @@ impl JobOrder {
     pub(super) fn spec(&self, created_at: SystemTime) -> JobSpec {
         JobSpec {
             kind: self.kind,
-            targets: self.files.len(),
+            targets: match self.files.len() {
+                0 => SCRUB_PARTS,
+                count => count,
+            },
             concurrency: self.concurrency,
             created_at,
         }
@@ -111,14 +120,15 @@ impl JobOrder {
     /// Checks an order.
     ///
     /// # Errors
-    /// [`JobError::Invalid`] if there is no target, or a number is out of bounds.
+    /// [`JobError::Invalid`] if there is no target, except for a scrub of all objects, or a number
+    /// is out of bounds.
     pub fn new(
         kind: JobKind,
         files: Vec<WantedFile>,
         concurrency: usize,
     ) -> Result<Self, JobError> {
         let files = WantedFile::merge(files);
-        if files.is_empty() {
+        if files.is_empty() && kind != JobKind::Scrub {
             return Err(JobError::Invalid("the job has no target".to_owned()));
         }
         if files.len() > MAX_TARGETS {
@@ -141,7 +151,7 @@ impl JobOrder {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct JobSpec {
     pub kind: JobKind,
-    /// Number of targets.
+    /// Number of targets, or of parts of the folder in a scrub of all objects.
     pub targets: usize,
     pub concurrency: usize,
     pub created_at: SystemTime,

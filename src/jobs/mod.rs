@@ -1,8 +1,9 @@
-//! Jobs of operators: lists of targets that are fetched, refreshed or evicted in the background.
+//! Jobs of operators: lists of targets that are fetched, refreshed, evicted or scrubbed in the
+//! background.
 //!
 //! A job is kept in a folder of its own below `state_dir`. It survives a restart and a kill, and
-//! goes on where it was. All work goes through the operator service. This module knows no HTTP
-//! server, no cache and no fetch. Its main type is [`Jobs`].
+//! goes on where it was. All work goes through the operator service, or the scrub. This module
+//! knows no HTTP server, no cache and no fetch. Its main type is [`Jobs`].
 
 mod error;
 mod job;

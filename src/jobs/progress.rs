@@ -50,9 +50,9 @@ impl JobState {
 pub struct TargetResult {
     /// Position of the target in the job, from 0.
     pub at: usize,
-    /// URL without its secrets.
+    /// URL without its secrets, or the part of the folder.
     pub url: String,
-    /// Bytes that were fetched or freed, also if the target failed after that.
+    /// Bytes that were fetched, freed or read, also if the target failed after that.
     pub bytes: u64,
     #[serde(flatten)]
     pub outcome: Outcome,
@@ -92,7 +92,7 @@ pub struct Progress {
     /// Targets that were stored, although the directives of the origin forbid it.
     pub despite_directives: usize,
     pub failed: usize,
-    /// Bytes that were fetched or freed.
+    /// Bytes that were fetched, freed or read.
     pub bytes: u64,
     /// The first failures, in the order in which they happened.
     pub failures: Vec<JobFailure>,

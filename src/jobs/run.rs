@@ -15,10 +15,10 @@ use tokio::sync::{AcquireError, Mutex as AsyncMutex, OwnedSemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::job::{JobId, JobSpec, JobView};
+use super::job::{JobId, JobKind, JobSpec, JobView, SCRUB_PARTS};
 use super::job_folder::JobFolder;
 use super::progress::{JobState, Progress};
-use super::work::Worker;
+use super::work::{WorkUnit, Worker};
 use crate::model::{WantedFile, lock};
 
 /// Permit of a running job.
@@ -115,30 +115,39 @@ async fn work_through(job: &Job, context: &JobContext) -> io::Result<()> {
         Ok::<_, io::Error>((folder.targets(&id)?, done, folder.open_results(&id)?))
     });
     let (files, done, results) = read.await.map_err(io::Error::other)??;
-    if files.len() != job.spec.targets {
-        return Err(io::Error::other("the list of targets is incomplete"));
-    }
+    let units = units_of(&job.spec, &files)?;
     let results = AsyncMutex::new(File::from_std(results));
-    let left = files
-        .iter()
+    let left = units
+        .into_iter()
         .enumerate()
         .filter(|(at, _)| !done.contains(at));
     stream::iter(left)
-        .for_each_concurrent(job.spec.concurrency, |(at, file)| {
-            work_on(job, context, (at, file), &results)
+        .for_each_concurrent(job.spec.concurrency, |(at, unit)| {
+            work_on(job, context, (at, unit), &results)
         })
         .await;
     Ok(())
 }
 
-/// Works on one target and records the result.
+/// Returns the units of a job: its targets, or the parts of the folder.
+fn units_of<'a>(spec: &JobSpec, files: &'a [WantedFile]) -> io::Result<Vec<WorkUnit<'a>>> {
+    if spec.kind == JobKind::Scrub && spec.targets == SCRUB_PARTS && files.is_empty() {
+        return Ok((0..=u8::MAX).map(WorkUnit::Part).collect());
+    }
+    if files.len() != spec.targets {
+        return Err(io::Error::other("the list of targets is incomplete"));
+    }
+    Ok(files.iter().map(WorkUnit::Target).collect())
+}
+
+/// Works on one target or part and records the result.
 async fn work_on(
     job: &Job,
     context: &JobContext,
-    (at, file): (usize, &WantedFile),
+    (at, unit): (usize, WorkUnit<'_>),
     results: &AsyncMutex<File>,
 ) {
-    let result = context.worker.work(job.spec.kind, at, file).await;
+    let result = context.worker.work(job.spec.kind, at, unit).await;
     // The line is one write, so that a kill leaves no half of it in most cases.
     let mut line = serde_json::to_vec(&result).unwrap_or_default();
     line.push(b'\n');

@@ -1,7 +1,8 @@
-//! The work on one target of a job, through the operator service.
+//! The work on one target of a job, through the operator service, or on one part of a scrub.
 //!
 //! This file reads no file. The main type is [`Worker`].
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::progress::{Outcome, TargetResult};
 use crate::admin::{AdminError, AdminService, EnsuredTarget, Operator};
 use crate::gateway::RequestError;
 use crate::model::{Target, WantedFile};
+use crate::scrub::{ObjectScrubber, ScrubReport};
 
 /// How often a target is tried while all permits are taken.
 const MAX_BUSY_TRIES: u32 = 120;
@@ -22,36 +24,57 @@ const BUSY_DELAY: Duration = Duration::from_secs(1);
 /// Works on the targets of jobs as an operator.
 pub struct Worker {
     admin: Arc<AdminService>,
+    scrubber: ObjectScrubber,
     operator: Operator,
+}
+
+/// One unit of the work of a job.
+#[derive(Debug, Clone, Copy)]
+pub enum WorkUnit<'a> {
+    Target(&'a WantedFile),
+    /// The objects whose digests begin with this byte, which are scrubbed.
+    Part(u8),
 }
 
 impl Worker {
     #[must_use]
-    pub fn new(admin: Arc<AdminService>) -> Self {
+    pub fn new(admin: Arc<AdminService>, scrubber: ObjectScrubber) -> Self {
         Self {
             admin,
+            scrubber,
             operator: Operator::of_jobs(),
         }
     }
 
-    /// Works on the target at this position. Waits a bounded time while all permits are taken.
-    pub async fn work(&self, kind: JobKind, at: usize, file: &WantedFile) -> TargetResult {
+    /// Works on the unit at this position. Waits a bounded time while all permits are taken.
+    pub async fn work(&self, kind: JobKind, at: usize, unit: WorkUnit<'_>) -> TargetResult {
+        let (worked, url) = match unit {
+            WorkUnit::Target(file) => (self.work_on(kind, file).await, file.url.to_string()),
+            WorkUnit::Part(part) => (self.scrub_part(part).await, format!("objects/{part:02x}")),
+        };
+        let (outcome, bytes) = worked.unwrap_or_else(|error| (failed(&error), 0));
+        TargetResult {
+            at,
+            url,
+            bytes,
+            outcome,
+        }
+    }
+
+    async fn work_on(
+        &self,
+        kind: JobKind,
+        file: &WantedFile,
+    ) -> Result<(Outcome, u64), AdminError> {
         let mut tries = 0;
-        let worked = loop {
+        loop {
             tries += 1;
             match self.try_work(kind, file).await {
                 Err(AdminError::Request(RequestError::Busy)) if tries < MAX_BUSY_TRIES => {
                     sleep(BUSY_DELAY).await;
                 }
-                worked => break worked,
+                worked => return worked,
             }
-        };
-        let (outcome, bytes) = worked.unwrap_or_else(|error| (failed(&error), 0));
-        TargetResult {
-            at,
-            url: file.url.to_string(),
-            bytes,
-            outcome,
         }
     }
 
@@ -66,6 +89,7 @@ impl Worker {
             JobKind::Fetch => self.fetch(target, file).await,
             JobKind::Refresh => self.refresh(target, file).await,
             JobKind::Evict => self.evict(&target).await,
+            JobKind::Scrub => self.scrub(&target).await,
         }
     }
 
@@ -107,10 +131,45 @@ impl Worker {
         };
         Ok((outcome, evicted.freed_bytes))
     }
+
+    async fn scrub(&self, target: &Target) -> Result<(Outcome, u64), AdminError> {
+        let objects = self.admin.objects_of(&self.operator, target).await?;
+        Ok(match self.scrubber.disk_trouble() {
+            Some(trouble) => (failed(&trouble), 0),
+            None => result_of(self.scrubber.scrub_objects(objects).await),
+        })
+    }
+
+    async fn scrub_part(&self, part: u8) -> Result<(Outcome, u64), AdminError> {
+        Ok(match self.scrubber.disk_trouble() {
+            Some(trouble) => (failed(&trouble), 0),
+            None => result_of(self.scrubber.scrub_part(part).await),
+        })
+    }
+}
+
+/// Returns the outcome of a scrub, and the number of intact bytes that were read.
+fn result_of<E: fmt::Display>(report: Result<ScrubReport, E>) -> (Outcome, u64) {
+    match report {
+        Ok(report) => {
+            let outcome = match (report.unrepaired, report.repaired) {
+                (0, 0) => Outcome::Unchanged,
+                (0, _) => Outcome::Changed,
+                (count, _) => failed(&format!(
+                    "{count} corrupt or unreadable objects were not repaired; the log names them"
+                )),
+            };
+            (outcome, report.size_bytes)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "scrub of a job failed");
+            (failed(&RequestError::Unavailable), 0)
+        }
+    }
 }
 
 /// Returns the outcome of a target that failed. The text has no secret and no local path.
-fn failed(error: &AdminError) -> Outcome {
+fn failed(error: &dyn fmt::Display) -> Outcome {
     Outcome::Failed {
         error: error.to_string(),
     }

@@ -46,6 +46,15 @@ impl ScrubRange {
         }
     }
 
+    /// Returns the range of all digests.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self {
+            from: 0,
+            length: Self::ALL,
+        }
+    }
+
     pub fn contains(self, sha256: Sha256) -> bool {
         u128::from(position_of(sha256).wrapping_sub(self.from)) < self.length
     }

@@ -10,6 +10,7 @@ mod metadata_check;
 mod metadata_repair;
 mod object_check;
 mod object_repair;
+mod on_demand;
 mod report;
 mod restore;
 mod run;
@@ -18,6 +19,7 @@ mod throttled_read;
 
 pub use cursor::ScrubLock;
 pub use defects::Defect;
+pub use on_demand::ObjectScrubber;
 pub use report::{RepairOutcome, ScrubEvent, ScrubFinding, ScrubOptions, ScrubReport};
 pub use restore::RepairSources;
 pub use run::scrub;

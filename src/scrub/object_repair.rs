@@ -101,17 +101,21 @@ impl ObjectRepair<'_> {
         Ok(())
     }
 
-    /// Tries again to restore corrupt objects that an earlier scrub could not restore. Skips those
-    /// that were fetched meanwhile.
+    /// Tries again to restore those of the wanted objects that an earlier scrub could not restore.
+    /// Skips those that were fetched meanwhile.
     ///
     /// # Errors
     /// [`CacheError`] if the disk cannot be read or written.
-    pub async fn retry_missing(&mut self) -> Result<(), CacheError> {
-        let missing = self
+    pub async fn retry_missing(
+        &mut self,
+        is_wanted: impl Fn(Sha256) -> bool,
+    ) -> Result<(), CacheError> {
+        let mut missing = self
             .cache()
             .disk()
             .run(IoClass::Maintenance, missing::list)
             .await?;
+        missing.retain(|sha256| is_wanted(*sha256));
         if missing.is_empty() {
             return Ok(());
         }

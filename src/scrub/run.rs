@@ -30,7 +30,7 @@ pub async fn scrub(
         findings: FindingRecorder::new(&sources.events, options.is_dry_run, show),
         checked: HashSet::new(),
     };
-    objects.retry_missing().await?;
+    objects.retry_missing(|_| true).await?;
     if options.checks_metadata {
         check_metadata(&mut objects).await?;
     }

@@ -18,7 +18,7 @@ const SHARE_INTERVAL: Duration = Duration::from_hours(1);
 const START_DELAY: Duration = Duration::from_mins(1);
 
 /// Read rate of the service: 80 TiB in 30 days.
-const SERVICE_RATE: Rate = Rate::per_second(Size::mib(32));
+pub const SERVICE_RATE: Rate = Rate::per_second(Size::mib(32));
 
 /// Scrubs all objects once in each `round`, a share each hour. One process of the folder scrubs at
 /// a time.
@@ -68,7 +68,8 @@ async fn scrub_if_due(
     Ok(lock.due_in(interval))
 }
 
-fn log_finding(event: &ScrubEvent<'_>) {
+/// Logs a finding. Progress is not logged.
+pub fn log_finding(event: &ScrubEvent<'_>) {
     let ScrubEvent::Found(ScrubFinding {
         defect,
         name,

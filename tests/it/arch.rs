@@ -58,7 +58,7 @@ const MODULES: [(&str, &[&str]); 27] = [
             "model",
         ],
     ),
-    ("jobs", &["admin", "gateway", "model"]),
+    ("jobs", &["admin", "gateway", "scrub", "model"]),
     (
         "admin",
         &[

@@ -149,6 +149,7 @@ mod rule_matching;
 mod rules_file;
 mod scheduled_scrub;
 mod scrub;
+mod scrub_jobs;
 mod scrub_metadata;
 mod secrets;
 mod shared_folder;

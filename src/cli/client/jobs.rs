@@ -19,7 +19,7 @@ use crate::cli::exit::FailureCode;
 use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, Reader, print_line};
 use crate::jobs::{InvalidJobId, JobId, JobKind, JobState};
-use crate::model::WantedFile;
+use crate::model::{FileUrl, WantedFile};
 
 /// How often the gateway is asked for the state of a job.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -28,6 +28,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 #[command(after_help = "Examples:
   millpond jobs
   millpond jobs start fetch -i sources.txt --wait
+  millpond jobs scrub
   millpond jobs show 0193a5b1c2d34e5f
   millpond jobs cancel 0193a5b1c2d34e5f
 
@@ -43,6 +44,8 @@ enum Action {
     List,
     /// Start a job for a list of URLs
     Start(StartJob),
+    /// Start a job that reads stored files, all of them without URLs, and repairs corrupt ones
+    Scrub(ScrubJob),
     /// Show a job and the URLs that failed
     Show(OneJob),
     /// Cancel a job; what it has stored stays
@@ -56,6 +59,16 @@ struct StartJob {
     #[command(flatten)]
     files: UrlArgs,
     /// Wait for the end of the job; the exit code says whether each URL is done
+    #[arg(long)]
+    wait: bool,
+}
+
+#[derive(Args)]
+struct ScrubJob {
+    /// URLs of the files
+    #[arg(value_name = "URL")]
+    urls: Vec<FileUrl>,
+    /// Wait for the end of the job; the exit code says whether all files are intact
     #[arg(long)]
     wait: bool,
 }
@@ -77,6 +90,7 @@ impl ValueEnum for JobKind {
             Self::Fetch => "Fetch what is not stored",
             Self::Refresh => "Fetch again; changed bytes are stored beside the old ones",
             Self::Evict => "Remove the bytes, and keep the records",
+            Self::Scrub => "Read the bytes, and repair corrupt ones",
         };
         Some(PossibleValue::new(self.as_str()).help(help))
     }
@@ -92,7 +106,12 @@ impl ManageJobs {
         let api = ApiClient::new(gateway, form)?;
         match self.action {
             None | Some(Action::List) => list(&api).await,
-            Some(Action::Start(start)) => start.run(&api, &files).await,
+            Some(Action::Start(job)) => start(&api, &job.order(&files), job.wait).await,
+            Some(Action::Scrub(scrub)) => {
+                let urls: Vec<&str> = scrub.urls.iter().map(FileUrl::as_str).collect();
+                let order = json!({"kind": JobKind::Scrub, "targets": urls});
+                start(&api, &order, scrub.wait).await
+            }
             Some(Action::Show(job)) => {
                 let job = api.call(Method::GET, &resource_of(&job.id), &[]).await?;
                 show(&api, &job)
@@ -105,25 +124,26 @@ impl ManageJobs {
     }
 }
 
-impl StartJob {
-    async fn run(&self, api: &ApiClient, files: &[WantedFile]) -> Result<(), Failure> {
-        let mut job = api.send("jobs", &self.order(files)).await?;
-        if !self.wait {
-            return show(api, &job);
-        }
-        let id = text(&job["id"]).parse();
-        let id = id.map_err(|error: InvalidJobId| Failure::failed(error.to_string()))?;
-        while !state_of(&job)?.has_ended() {
-            sleep(POLL_INTERVAL).await;
-            job = api.call(Method::GET, &resource_of(&id), &[]).await?;
-        }
-        show(api, &job)?;
-        match state_of(&job)? {
-            JobState::Succeeded => Ok(()),
-            _ => Err(Failure::silent(FailureCode::Failed)),
-        }
+/// Starts a job, and waits for its end if `waits` is set.
+async fn start(api: &ApiClient, order: &Value, waits: bool) -> Result<(), Failure> {
+    let mut job = api.send("jobs", order).await?;
+    if !waits {
+        return show(api, &job);
     }
+    let id = text(&job["id"]).parse();
+    let id = id.map_err(|error: InvalidJobId| Failure::failed(error.to_string()))?;
+    while !state_of(&job)?.has_ended() {
+        sleep(POLL_INTERVAL).await;
+        job = api.call(Method::GET, &resource_of(&id), &[]).await?;
+    }
+    show(api, &job)?;
+    match state_of(&job)? {
+        JobState::Succeeded => Ok(()),
+        _ => Err(Failure::silent(FailureCode::Failed)),
+    }
+}
 
+impl StartJob {
     fn order(&self, files: &[WantedFile]) -> Value {
         let mut lines = Vec::new();
         for file in files {

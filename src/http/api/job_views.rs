@@ -74,7 +74,7 @@ pub struct JobSummary {
     ended: Option<Moment>,
     /// Targets that the job works on at the same time.
     concurrency: usize,
-    /// Number of targets.
+    /// Number of targets, or of parts of the folder in a scrub of all objects.
     targets: usize,
     /// Targets that are done, failures included.
     done: usize,
@@ -83,7 +83,7 @@ pub struct JobSummary {
     /// Targets that were stored although the directives of their origins forbid it.
     despite_directives: usize,
     failed: usize,
-    /// Bytes that were fetched or freed.
+    /// Bytes that were fetched, freed or read.
     bytes: u64,
 }
 
@@ -115,6 +115,8 @@ pub enum JobKindName {
     Refresh,
     /// Objects are evicted. Their records stay.
     Evict,
+    /// Objects are read, and corrupt ones are repaired. Without targets, all objects are read.
+    Scrub,
 }
 
 /// State of a job.

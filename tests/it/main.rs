@@ -32,6 +32,7 @@ mod command_gateway;
 mod command_lists;
 mod command_messages;
 mod command_shape;
+mod command_top;
 mod commands;
 mod compaction;
 mod config_bounds;

@@ -5,6 +5,7 @@
 mod answer_head;
 mod api_client;
 mod batch;
+mod busy_hosts;
 mod download;
 mod ensure;
 mod events;
@@ -23,6 +24,7 @@ mod stat;
 mod status;
 mod table;
 mod targets;
+mod top;
 mod url_list;
 
 use std::process::ExitCode;
@@ -43,6 +45,7 @@ use rm::Rm;
 use stat::Stat;
 use status::Status;
 use targets::{PinTarget, Refresh, UnpinTarget};
+use top::Top;
 
 /// Command that uses the API of a gateway.
 #[derive(Subcommand)]
@@ -75,6 +78,8 @@ pub enum ClientCommand {
     Events(ShowEvents),
     /// Show version, readiness, disk, in-flight fetches and incidents of the gateway
     Status(Status),
+    /// Show requests, hits, bytes and fetches of the gateway each second
+    Top(Top),
 }
 
 impl ClientCommand {
@@ -95,6 +100,7 @@ impl ClientCommand {
             Self::Fetches(fetches) => fetches.run(gateway, form).await,
             Self::Events(events) => events.run(gateway, form).await,
             Self::Status(status) => status.run(gateway, form).await,
+            Self::Top(top) => top.run(gateway, form).await,
         };
         result.map_or_else(|failure| failure.report(form), |()| ExitCode::SUCCESS)
     }

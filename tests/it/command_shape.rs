@@ -9,6 +9,8 @@ use crate::harness::{
     Body, Gateway, Origin, Reply, Run, Tool, archive, files_under, millpond, sha256,
 };
 
+const BINARY: &str = env!("CARGO_BIN_EXE_millpond");
+
 struct Office {
     origin: Origin,
     gateway: Gateway,
@@ -183,6 +185,35 @@ fn ls_filters_and_totals() {
             .operate("GET", &path)
             .send()
             .assert_problem(400);
+    }
+}
+
+#[test]
+fn stat_shows_last_use_and_size() {
+    let office = Office::new();
+    let (url, body) = office.stored("/x-1.0.tar.gz", 1);
+    office.gateway.assert_serves(&url, &body);
+    let run = office.run(&["stat", "--json", &url]);
+    let record = run.documents().remove(0)["records"][0].clone();
+    assert!(record["last_used"].is_string(), "{record}");
+    // A pipe gets whole dates, without header and totals.
+    let run = office.run(&["stat", &url]);
+    let line = run.stdout.trim_end();
+    assert_eq!(line.lines().count(), 1, "{run:?}");
+    let used = record["last_used"].as_str().expect("a date is text");
+    assert!(line.contains(used) && line.contains("4.9 KiB"), "{run:?}");
+    // script(1) gives the command a terminal.
+    let line = format!("{BINARY} stat {url} --gateway {}", office.gateway.url(""));
+    let script = Tool::new("script", "bsdutils", office.folder.path());
+    let script = script.args(&["-q", "-e", "-c", &line, "/dev/null"]).run();
+    script.assert_success();
+    let shown = script.stdout;
+    for part in [
+        "SEEN",
+        "USED",
+        "1 record, 0 stored responses, 4.9 KiB cached",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
     }
 }
 

@@ -3,11 +3,11 @@
 //! The main type is [`Stat`].
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::api_client::ApiClient;
 use super::failure::Failure;
-use super::table::{ListForm, size_of, text};
+use super::table::{ListForm, counted, size, size_of, text};
 use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, print_line};
 use crate::model::FileUrl;
@@ -36,8 +36,8 @@ impl Stat {
         if list == ListForm::Terminal {
             print_line(&format_args!("{}", self.url))?;
             print_line(&format_args!(
-                "{:<12}  {:>10}  {:>5}  {:<24}  STATE",
-                "SHA256", "SIZE", "SEEN", "SOURCE"
+                "{:<12}  {:>10}  {:>5}  {:>5}  {:<24}  STATE",
+                "SHA256", "SIZE", "SEEN", "USED", "SOURCE"
             ))?;
         }
         for record in array(&shown["records"]) {
@@ -45,6 +45,9 @@ impl Stat {
         }
         for observation in array(&shown["observations"]) {
             print_line(&observation_line(observation, list))?;
+        }
+        if list == ListForm::Terminal {
+            print_line(&totals_line(&shown))?;
         }
         if let Some(digest) = shown["required_sha256"].as_str() {
             print_line(&format_args!("{digest}  required by policy.checksums_file"))?;
@@ -55,6 +58,24 @@ impl Stat {
 
 fn array(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
+}
+
+/// Formats the number of records and stored responses, and the bytes on the disk.
+fn totals_line(shown: &Value) -> String {
+    let (mut entries, mut cached_bytes) = (0, 0);
+    for record in array(&shown["records"]) {
+        entries += 1;
+        if record["cached"] == true {
+            cached_bytes += record["size_bytes"].as_u64().unwrap_or_default();
+        }
+    }
+    let observations = array(&shown["observations"]).count();
+    format!(
+        "{}, {}, {} cached",
+        counted(&json!(entries), "record"),
+        counted(&json!(observations), "stored response"),
+        size(cached_bytes)
+    )
 }
 
 /// Formats a record as one line.
@@ -75,10 +96,11 @@ fn record_line(record: &Value, class: &str, list: ListForm) -> String {
         .collect();
     let words = words.concat();
     format!(
-        "{}  {:>10}  {:>5}  {:<24}  {storage}{words}  {class}",
+        "{}  {:>10}  {:>5}  {:>5}  {:<24}  {storage}{words}  {class}",
         list.digest(&record["sha256"]),
         size_of(&record["size_bytes"]),
         list.time(&record["first_seen"]),
+        list.time(&record["last_used"]),
         text(&record["source"]),
     )
 }
@@ -86,10 +108,11 @@ fn record_line(record: &Value, class: &str, list: ListForm) -> String {
 /// Formats a stored response of class `revalidate` as one line.
 fn observation_line(observation: &Value, list: ListForm) -> String {
     format!(
-        "{}  {:>10}  {:>5}  {:<24}  status {}  revalidate",
+        "{}  {:>10}  {:>5}  {:>5}  {:<24}  status {}  revalidate",
         list.digest(&observation["sha256"]),
         size_of(&observation["size_bytes"]),
         list.time(&observation["received_at"]),
+        "-",
         text(&observation["source"]),
         observation["status"],
     )

@@ -62,6 +62,8 @@ pub struct RecordEntry {
     generation: Option<u64>,
     standing: StandingName,
     first_seen: Moment,
+    /// Time of the last request that got the object. Null if it is not on the disk.
+    last_used: Option<Moment>,
     /// Where the bytes came from: a URL, or `import`.
     source: String,
     /// Whether the object is on the disk.
@@ -218,6 +220,7 @@ fn record_entry(status: &RecordStatus) -> RecordEntry {
             Standing::Witnessed => StandingName::Witnessed,
         },
         first_seen: record.first_seen.into(),
+        last_used: status.last_used.map(Into::into),
         source: record.source.clone(),
         cached: status.is_cached,
         pinned: status.pinned_at.map(Into::into),

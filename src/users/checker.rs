@@ -165,12 +165,12 @@ impl LoginChecker {
     async fn check_slowly(self: &Arc<Self>, login: Arc<Login>) -> Result<(), LoginError> {
         let permit = Arc::clone(&self.checks).acquire_owned().await;
         let checker = Arc::clone(self);
-        let checked = spawn_blocking(move || {
+        let comparison = spawn_blocking(move || {
             // Held until the thread has ended.
             let _permit = permit;
             checker.users.has(&login.user, &login.password)
         });
-        match checked.await {
+        match comparison.await {
             Ok(true) => Ok(()),
             Ok(false) => Err(LoginError::Wrong),
             Err(_) => Err(LoginError::Busy),

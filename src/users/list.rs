@@ -74,14 +74,12 @@ impl UserList {
     /// Whether a user has this password. Slow by design.
     #[must_use]
     pub fn has(&self, name: &[u8], password: &[u8]) -> bool {
-        match self.hashes.get(name) {
-            Some(hash) => hash.is_of(password),
-            None => {
-                // The result is that of another user.
-                let _ = self.decoy.is_of(password);
-                false
-            }
+        if let Some(hash) = self.hashes.get(name) {
+            return hash.is_of(password);
         }
+        // Takes the time of a known user. The result is that of another one.
+        let _ = self.decoy.is_of(password);
+        false
     }
 }
 

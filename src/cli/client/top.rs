@@ -97,8 +97,7 @@ impl Top {
         last: &mut StatsSample,
         hosts: &Mutex<BusyHosts>,
     ) -> Result<(), Failure> {
-        let list = ListForm::of_stdout();
-        if api.form == OutputForm::Text && list == ListForm::Pipe {
+        if api.form == OutputForm::Text && ListForm::of_stdout() == ListForm::Pipe {
             print_line(&line_header())?;
         }
         let mut ticks = interval(INTERVAL);
@@ -121,7 +120,7 @@ impl Top {
             let view = TrafficView::between(last, &next, busiest);
             *last = next;
             shown += 1;
-            let reader = match (api.form, list) {
+            let reader = match (api.form, ListForm::of_stdout()) {
                 (OutputForm::Json, _) => print_line(&view.document())?,
                 (OutputForm::Text, ListForm::Pipe) => print_line(&view.line())?,
                 (OutputForm::Text, ListForm::Terminal) => print_text(&view.screen())?,
@@ -233,13 +232,13 @@ impl TrafficView {
     /// Formats the view for a terminal, in place of the one before.
     fn screen(&self) -> String {
         let stats = &self.stats;
-        let state = match stats["ready"].as_bool() {
+        let readiness = match stats["ready"].as_bool() {
             Some(true) => "ready",
             _ => "not ready",
         };
         let name = text(&stats["name"]);
         let mut lines = vec![
-            format!("{name}  {}  {state}", time_of_day()),
+            format!("{name}  {}  {readiness}", time_of_day()),
             format!("requests   {:.1}/s", self.per_second("requests")),
             format!(
                 "hits       {} of downloads, {} of bytes",

@@ -46,8 +46,8 @@ pub fn take_on_owner(folder: &Path) -> io::Result<()> {
 }
 
 /// Does the same as [`take_on_owner`] for the folders among both paths. An empty destination gets
-/// the owner of the source first. As the superuser, the command must not work in a folder of another
-/// user: that user can replace any file of the folder by a link.
+/// the owner of the source first. As the superuser, the command must not work in a folder of
+/// another user: that user can replace any file of the folder by a link.
 ///
 /// # Errors
 /// [`CliError::DifferentOwners`], or [`CliError::Owner`] if the user cannot be changed.

@@ -54,8 +54,8 @@ pub async fn run(state: Arc<FetcherState>, body: Arc<SharedBody>, input: FetchIn
 }
 
 /// Runs a fetch of other bytes until it ends or its last reader has left. Such a fetch has no other
-/// reason than the digest that its readers state, and the digest may be wrong. If the body is complete
-/// and checked, only the disk is left, and the bytes are stored for the next reader.
+/// reason than the digest that its readers state, and the digest may be wrong. If the body is
+/// complete and checked, only the disk is left, and the bytes are stored for the next reader.
 async fn run_while_read<T>(
     state: &FetcherState,
     key: Key,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::FetchError;
 use super::changed_content::{KnownContent, build_record};
 use super::download::{Download, DownloadSpec};
+use super::found_content::{self, FoundContent, LostContent};
 use super::in_flight::FetchPurpose;
 use super::multi_process::{LeaseOutcome, PeerBody, acquire_lease};
 use super::resume::CompletedBody;
@@ -13,8 +14,8 @@ use super::source_loop::{DownloadedBody, download_from_sources};
 use super::state::FetcherState;
 use super::task::FetchTask;
 use super::withheld_end::WithheldEnd;
-use crate::cache::{Hit, TargetLookup, TargetRecords};
-use crate::model::{DigestMatch, ExpectedDigests, Key, Record, Sha256};
+use crate::cache::{Hit, TargetLookup};
+use crate::model::{DigestMatch, ExpectedDigests, Key, Record};
 use crate::policy::{Admitted, SourceKind};
 
 /// Input of one fetch.
@@ -126,24 +127,6 @@ impl Drop for CompletionGuard<'_> {
     }
 }
 
-/// Stored bytes that a fetch has found under its lease.
-enum FoundContent {
-    /// They end the fetch.
-    Stored(Hit),
-    /// The target has an answer without a wanted digest.
-    OtherBytes,
-    /// They are gone. The origin must return the same bytes, unless change is allowed.
-    Lost(LostContent),
-    Nothing,
-}
-
-/// Bytes that a target had before, and that are not stored.
-#[derive(Debug, Clone, Copy)]
-struct LostContent {
-    sha256: Sha256,
-    is_pinned: bool,
-}
-
 /// Lease of the target, and the body that its previous holder has left.
 struct TakenLease<'a> {
     leased: &'a LeaseOutcome,
@@ -174,12 +157,12 @@ impl FetchTask<'_> {
     ) -> Result<Arc<Record>, FetchError> {
         let required = self.admitted.required_digests();
         let found = match purpose {
-            FetchPurpose::Answer => self.find_answer(&required).await?,
+            FetchPurpose::Answer => found_content::find_answer(self, &required).await?,
             // A body that readers have seen can only end with the answer of the target.
             FetchPurpose::OtherBytes if taken.peer_body.is_some() => {
-                self.find_answer(&required).await?
+                found_content::find_answer(self, &required).await?
             }
-            FetchPurpose::OtherBytes => self.find_wanted().await?,
+            FetchPurpose::OtherBytes => found_content::find_wanted(self).await?,
         };
         match found {
             FoundContent::Stored(hit) => self.finish_from_hit(hit, taken.peer_body).await,
@@ -248,71 +231,19 @@ impl FetchTask<'_> {
             sources: &sources,
             known_content,
         };
-        let downloaded = self.download(spec, taken).await?;
-        self.publish(downloaded, FetchPurpose::Answer).await
-    }
-
-    /// Downloads a body, after the beginning that another process has left.
-    async fn download(
-        &mut self,
-        spec: DownloadSpec<'_>,
-        TakenLease { leased, peer_body }: TakenLease<'_>,
-    ) -> Result<DownloadedBody, FetchError> {
+        let TakenLease { leased, peer_body } = taken;
         let mut download = Download::new(self, spec, leased.lease());
+        // The rest of a body that readers have seen must be downloaded.
         if let Some(peer_body) = peer_body {
             download.resume_from_peer(peer_body).await?;
+        } else if let Some(hit) =
+            found_content::find_after_wait(self, &mut download, &required).await?
+        {
+            return self.finish_from_hit(hit, None).await;
         }
         let max_attempts = leased.max_attempts(self.state.config.attempts);
-        download_from_sources(self, download, max_attempts).await
-    }
-
-    /// Looks for the bytes that answer for the target. Another process may have stored them since
-    /// the look-up of the request.
-    async fn find_answer(&self, required: &ExpectedDigests) -> Result<FoundContent, FetchError> {
-        let records = match self.read_records().await? {
-            TargetLookup::Known(records) => records,
-            TargetLookup::Unreadable { record, is_pinned } => {
-                let sha256 = record.sha256;
-                return Ok(FoundContent::Lost(LostContent { sha256, is_pinned }));
-            }
-            TargetLookup::NeverStored => return Ok(FoundContent::Nothing),
-        };
-        Ok(match self.open_stored(&records, required).await {
-            Some(hit) => FoundContent::Stored(hit),
-            None => FoundContent::Lost(LostContent {
-                sha256: records.active().sha256,
-                is_pinned: records.is_pinned(),
-            }),
-        })
-    }
-
-    /// Looks for stored bytes with the digests that the first reader states.
-    async fn find_wanted(&self) -> Result<FoundContent, FetchError> {
-        let TargetLookup::Known(records) = self.read_records().await? else {
-            return self.find_answer(&ExpectedDigests::nothing()).await;
-        };
-        let client = self.admitted.pool_client();
-        let verification = self.state.cache.verification().for_client(client);
-        let found = verification.find(self.key, &records, self.wanted).await;
-        Ok(found.map_or(FoundContent::OtherBytes, FoundContent::Stored))
-    }
-
-    /// Opens the object that answers for the target, or returns `None` if it is not stored.
-    async fn open_stored(
-        &self,
-        records: &TargetRecords,
-        expected: &ExpectedDigests,
-    ) -> Option<Hit> {
-        let (cache, key) = (&self.state.cache, self.key);
-        let record = Arc::clone(records.active_for(expected));
-        if let Some(hit) = cache.open_record(key, record).await.ok().flatten() {
-            return Some(hit);
-        }
-        cache
-            .open_latest_variant(key, records, expected)
-            .await
-            .ok()
-            .flatten()
+        let downloaded = download_from_sources(self, download, max_attempts).await?;
+        self.publish(downloaded, FetchPurpose::Answer).await
     }
 
     /// Ends the fetch with a stored object. Readers that have begun to read the body of another

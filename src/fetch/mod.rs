@@ -15,6 +15,7 @@ mod fetch_meter;
 mod fetch_progress;
 mod fetcher;
 mod format_end;
+mod found_content;
 mod host_circuit;
 mod host_circuits;
 mod host_limits;

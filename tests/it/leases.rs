@@ -264,3 +264,29 @@ fn follower_awaits_holder_without_permit() {
     Gateway::assert_one_fetched(&[&first, &second], &url);
     assert_eq!(origin.count(PATH), 1);
 }
+
+#[test]
+fn waiting_holder_finds_stored_body() {
+    let origin = Origin::start();
+    let (body, gate) = (archive(28, 100_000), Gate::new());
+    let other = "/other-1.0.tar.gz";
+    origin.serve(other, Reply::file(&body).gate_at(50_000, &gate));
+    origin.serve(PATH, Reply::file(&body));
+    let first = with(&origin).set("fetch.per_host", "1").start();
+    let second = first.sibling().text("fetch.idle_timeout", "400ms").start();
+    let url = origin.url(PATH);
+    let holding = first.get(&origin.url(other)).start();
+    gate.await_reached(1);
+    let waiting = first.get(&url).start();
+    eventually("the first process holds the lease", || {
+        first.lease_of(&url).exists().then_some(())
+    });
+    second.assert_serves(&url, &body);
+    second.await_stored(&url);
+    gate.open();
+    for answer in [holding, waiting] {
+        answer.head().finish().assert_body(200, &body);
+    }
+    assert_eq!(first.await_fetch(&url)["outcome"], "already_stored");
+    assert_eq!(origin.count(PATH), 1);
+}

@@ -1,11 +1,11 @@
 //! Damage to a cache folder, and the report of `millpond verify`.
 
 use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use serde_json::Value;
 
-use super::{Gateway, millpond};
+use super::{Gateway, eventually, millpond};
 
 /// Result of a `millpond verify` run.
 pub struct Verdict {
@@ -62,15 +62,26 @@ pub fn verify(gateway: &Gateway, args: &[&str]) -> Verdict {
     }
 }
 
-/// Changes one byte of a stored object.
+/// Changes one byte of a stored object, so that its times show the change: the clock of a file
+/// system has ticks of some milliseconds.
 pub fn rot(gateway: &Gateway, body: &[u8]) {
     let path = gateway.object_path(body);
-    let mut bytes = std::fs::read(&path).expect("the object is there");
+    let changed = || {
+        let metadata = std::fs::metadata(&path).expect("the object is there");
+        (metadata.ctime(), metadata.ctime_nsec())
+    };
+    let (before, mut bytes) = (
+        changed(),
+        std::fs::read(&path).expect("the object is there"),
+    );
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::set_permissions(&path, Permissions::from_mode(0o644))
         .expect("the mode can be changed");
-    std::fs::write(&path, bytes).expect("the object can be written");
+    eventually("the times of the object differ", || {
+        std::fs::write(&path, &bytes).expect("the object can be written");
+        (changed() != before).then_some(())
+    });
     std::fs::set_permissions(&path, Permissions::from_mode(0o444))
         .expect("the mode can be changed");
 }

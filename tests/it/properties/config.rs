@@ -68,7 +68,7 @@ const KEYS: &[(&str, &str, Takes)] = &[
     (
         "gateway",
         "state_dir",
-        Takes::Word("[a-zA-Z0-9 /._\"'\\\\-]{1,12}"),
+        Takes::Word("[a-zA-Z0-9/._\"'\\\\-][a-zA-Z0-9 /._\"'\\\\-]{0,11}"),
     ),
     ("gateway", "miss", Takes::OneOf(&["redirect", "relay"])),
     (
@@ -88,7 +88,11 @@ const KEYS: &[(&str, &str, Takes)] = &[
         Takes::OneOf(&["", "127.0.0.1:3129", "[::1]:3128"]),
     ),
     ("proxy", "tunnel_idle_timeout", Takes::Span),
-    ("cache", "dir", Takes::Word("[a-zA-Z0-9 /._\"'\\\\-]{1,12}")),
+    (
+        "cache",
+        "dir",
+        Takes::Word("[a-zA-Z0-9/._\"'\\\\-][a-zA-Z0-9 /._\"'\\\\-]{0,11}"),
+    ),
     ("cache", "max_size", Takes::Size),
     ("cache", "high_watermark", Takes::Share(70, 100)),
     ("cache", "low_watermark", Takes::Share(1, 70)),

@@ -7,8 +7,9 @@
 /// library panic.
 pub const MAX_HEAD_BYTES: usize = 32 * 1024;
 
-/// The most fields of a head that the HTTP library parses.
-pub const MAX_FIELDS: usize = 96;
+/// Bound on the fields of a head. The HTTP library parses one more, for a `Host` that is added to a
+/// rewritten head without one.
+pub const MAX_FIELDS: usize = 95;
 
 /// Error returned when the end of a request is unknown, so that its connection cannot be used any
 /// further.

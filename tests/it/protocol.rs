@@ -216,7 +216,7 @@ fn malformed() -> Vec<(String, u16, &'static str)> {
         (
             format!("GET /x HTTP/1.1\r\nHost: x\r\n{fields}\r\n"),
             431,
-            "96 fields",
+            "95 fields",
         ),
         (
             "GET /x<y> HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),

@@ -41,6 +41,18 @@ impl ListStart {
         after: None,
         first_step: STEP_TARGETS,
     };
+
+    fn after(key: Key) -> Self {
+        Self {
+            after: Some(key),
+            ..Self::ALL
+        }
+    }
+
+    /// Targets to read from the disk at once.
+    fn limit(self) -> usize {
+        self.first_step.min(STEP_TARGETS)
+    }
 }
 
 /// Permit of a list that looks at all targets.
@@ -69,15 +81,12 @@ impl AdminService {
     pub async fn visit_targets(
         &self,
         _: &ListReader,
-        ListStart {
-            mut after,
-            first_step,
-        }: ListStart,
+        mut start: ListStart,
         mut visit: impl FnMut(&ListedTarget, Class) -> ControlFlow<()>,
     ) -> Result<(), AdminError> {
-        let mut wanted = first_step.min(STEP_TARGETS);
         loop {
-            let step = self.services.cache.admin().list(after, wanted).await;
+            let (after, limit) = (start.after, start.limit());
+            let step = self.services.cache.admin().list(after, limit).await;
             let step = step.map_err(|error| storage_error(&error))?;
             for listed in &step {
                 let class = self.class(&listed.record.target);
@@ -86,10 +95,9 @@ impl AdminService {
                 }
             }
             match step.last() {
-                Some(last) if step.len() == wanted => after = Some(last.key),
+                Some(last) if step.len() == limit => start = ListStart::after(last.key),
                 _ => return Ok(()),
             }
-            wanted = STEP_TARGETS;
         }
     }
 
@@ -100,15 +108,12 @@ impl AdminService {
     pub async fn visit_pins(
         &self,
         _: &ListReader,
-        ListStart {
-            mut after,
-            first_step,
-        }: ListStart,
+        mut start: ListStart,
         mut visit: impl FnMut(&ListedPins, Class) -> ControlFlow<()>,
     ) -> Result<(), AdminError> {
-        let mut wanted = first_step.min(STEP_TARGETS);
         loop {
-            let step = self.services.cache.admin().list_pinned(after, wanted).await;
+            let (after, limit) = (start.after, start.limit());
+            let step = self.services.cache.admin().list_pinned(after, limit).await;
             let step = step.map_err(|error| storage_error(&error))?;
             for listed in &step {
                 let class = self.class(&listed.target.record.target);
@@ -117,10 +122,9 @@ impl AdminService {
                 }
             }
             match step.last() {
-                Some(last) if step.len() == wanted => after = Some(last.target.key),
+                Some(last) if step.len() == limit => start = ListStart::after(last.target.key),
                 _ => return Ok(()),
             }
-            wanted = STEP_TARGETS;
         }
     }
 

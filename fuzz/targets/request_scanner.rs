@@ -12,6 +12,10 @@ use millpond::http::{FramingError, RequestScanner};
 thread_local! {
     static RUNTIME: actix_rt::Runtime =
         actix_rt::Runtime::new().expect("a runtime without sockets");
+    /// One for all inputs: each starts a task for the date, which only a running runtime ends.
+    static SERVICE: ServiceConfig = RUNTIME.with(|runtime| {
+        runtime.block_on(async { ServiceConfig::default() })
+    });
 }
 
 /// Returns where each request ends, and the error behind the last one.
@@ -54,8 +58,8 @@ fn as_handed_over(request: &[u8]) -> Vec<u8> {
 }
 
 /// Asserts that the library reads these bytes as exactly one request.
-fn assert_one_request(request: &[u8]) {
-    let mut codec = Codec::new(ServiceConfig::default());
+fn assert_one_request(request: &[u8], service: &ServiceConfig) {
+    let mut codec = Codec::new(service.clone());
     let mut buffer = BytesMut::from(&as_handed_over(request)[..]);
     match codec.decode(&mut buffer) {
         Ok(Some(Message::Item(_))) => {}
@@ -84,11 +88,12 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let whole = scan(bytes, bytes.len().max(1));
     assert_eq!(scan(bytes, usize::from(piece_bytes).max(1)), whole);
+    let service = SERVICE.with(ServiceConfig::clone);
     RUNTIME.with(|runtime| {
         runtime.block_on(async {
             let mut start = 0;
             for end in whole.0 {
-                assert_one_request(&bytes[start..end]);
+                assert_one_request(&bytes[start..end], &service);
                 start = end;
             }
         });

@@ -243,10 +243,11 @@ fn is_plain_path(target: &[u8]) -> bool {
     target.starts_with(b"/") && target.iter().all(|byte| is_in(&PLAIN_PATH, *byte))
 }
 
-/// Whether the HTTP library reads a target once it is encoded. It needs UTF-8, also in a fragment,
-/// which it drops.
+/// Whether the HTTP library reads a target once it is encoded. It needs UTF-8 without tabs, also
+/// in a fragment, which it drops.
 fn is_uri(target: &[u8]) -> bool {
-    str::from_utf8(&encode_target(target)).is_ok_and(|target| Uri::try_from(target).is_ok())
+    let is_read = |target: &str| !target.contains('\t') && Uri::try_from(target).is_ok();
+    str::from_utf8(&encode_target(target)).is_ok_and(is_read)
 }
 
 /// Fields of a head that decide where its request ends, and `Host`.

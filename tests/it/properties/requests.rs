@@ -207,10 +207,11 @@ proptest! {
 }
 
 #[test]
-fn fragments_of_targets_are_utf8() {
+fn fragments_of_targets_are_utf8_without_tabs() {
     for (target, is_valid) in [
         (&b"/x#\xc3\xa9"[..], true),
         (b"/x#<>", true),
+        (b"/x#\t", false),
         (b"/x#\xa3", false),
         (b"/x?y#\xff\xff", false),
         (b"http://h/x#\xc3", false),
@@ -220,6 +221,57 @@ fn fragments_of_targets_are_utf8() {
         assert_eq!(scan(&bytes, &[]).error.is_none(), is_valid, "{text}");
         assert!(!is_valid || is_one_request(&bytes), "{text}");
     }
+}
+
+#[test]
+fn accepted_bytes_are_accepted_by_library() {
+    let lines = [
+        "@",
+        "@ET /x HTTP/1.1",
+        "G@T /x HTTP/1.1",
+        "GET @ HTTP/1.1",
+        "GET /@ HTTP/1.1",
+        "GET /x?@ HTTP/1.1",
+        "GET /x#@ HTTP/1.1",
+        "GET http@//h/x HTTP/1.1",
+        "GET http://@ HTTP/1.1",
+        "GET http://h:@/x HTTP/1.1",
+        "GET http://h@?x HTTP/1.1",
+        "GET http://[::@]/x HTTP/1.1",
+        "GET *@ HTTP/1.1",
+        "CONNECT h:@ HTTP/1.1",
+        "GET /x HTTP/1.@",
+        "GET /x HTTP/1.1@",
+        "GET /x HTTP/1.1\r\nX@: y",
+        "GET /x HTTP/1.1\r\nX: @y@",
+        "GET /x HTTP/1.1\r\nConnection: @,upgrade@",
+        "GET /x HTTP/1.1\r\nExpect: @\r\nX: @",
+        "PUT /x HTTP/1.1\r\nContent-Length: @",
+        "PUT /x HTTP/1.1\r\nContent-Length: 1\r\n\r\n@",
+        "PUT /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1@\r\nx\r\n0",
+        "PUT /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0;@\r\n@",
+    ];
+    let mut accepted = 0;
+    for line in lines {
+        for byte in 0..=u8::MAX {
+            let parts = line
+                .as_bytes()
+                .split(|byte| *byte == b'@')
+                .collect::<Vec<_>>();
+            let request = [&parts.join(&byte)[..], b"\r\nHost: h\r\n\r\n"].concat();
+            let mut start = 0;
+            for end in scan(&request, &[]).ends {
+                let text = String::from_utf8_lossy(&request[start..end]);
+                assert!(
+                    is_one_request(&request[start..end]),
+                    "{line}, {byte}: {text}"
+                );
+                start = end;
+                accepted += 1;
+            }
+        }
+    }
+    assert!(accepted > 1000, "{accepted} requests were accepted");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The page docs/api.md: its examples run, and it names the status codes and filters that exist.
+//! The page docs/reference/api.md: its examples run, and it names the existing codes and filters.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::{Deserializer, Value};
 use crate::harness::{Gateway, Tool};
 
 fn page() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/api.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/api.md");
     fs::read_to_string(path).expect("the page can be read")
 }
 

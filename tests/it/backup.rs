@@ -13,7 +13,7 @@ fn path(number: u64) -> String {
 
 /// Returns the commands of the documentation that copy a folder.
 fn documented_copy(from: &Path, to: &Path) -> String {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/backup.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations/backup.md");
     let page = fs::read_to_string(page).expect("the documentation can be read");
     let section = page.split("## With your own tools").nth(1);
     let commands = section

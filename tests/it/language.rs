@@ -151,7 +151,8 @@ fn words_of(text: &str) -> String {
     )
 }
 
-fn banned_in(text: &str) -> Vec<&'static str> {
+/// Returns the banned words in a text.
+pub fn banned_in(text: &str) -> Vec<&'static str> {
     let words = words_of(text);
     BANNED
         .into_iter()
@@ -160,7 +161,7 @@ fn banned_in(text: &str) -> Vec<&'static str> {
 }
 
 /// The sentences that begin in `text`, which continues a sentence unless `is_start`.
-fn sentences(text: &str, is_start: bool) -> Vec<&str> {
+pub fn sentences(text: &str, is_start: bool) -> Vec<&str> {
     let mut sentences = Vec::new();
     let mut from = 0;
     for (at, _) in text.match_indices(['.', '!', '?']) {
@@ -176,7 +177,8 @@ fn sentences(text: &str, is_start: bool) -> Vec<&str> {
     sentences
 }
 
-fn is_riddle(sentence: &str) -> bool {
+/// Whether a sentence hides its subject.
+pub fn is_riddle(sentence: &str) -> bool {
     let sentence = sentence.trim_start_matches([' ', '-', '*', '>', '#']);
     RIDDLES.iter().any(|riddle| {
         sentence

@@ -13,10 +13,12 @@ const COMMON: [&str; 4] = ["timestamp", "level", "target", "message"];
 /// Fields of one documented event: the name, and whether every such event has it.
 type Fields = BTreeMap<String, bool>;
 
-/// Reads the tables of `docs/log.md`. A heading names one event or two.
+/// Reads the tables of `docs/reference/log.md`. A heading names one event or two.
 fn documented() -> BTreeMap<String, Fields> {
-    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/log.md"))
-        .expect("the documentation can be read");
+    let page = std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/log.md"),
+    )
+    .expect("the documentation can be read");
     let mut events: BTreeMap<String, Fields> = BTreeMap::new();
     let mut names: Vec<String> = Vec::new();
     for line in page.lines() {

@@ -47,6 +47,7 @@ mod disk_in_mid_body;
 mod dns;
 mod dns_config;
 mod doctor;
+mod documents;
 mod download_users;
 mod egress_loops;
 mod events;

@@ -72,7 +72,7 @@ fn fresh_process_exports_all_named_metrics() {
     let families: BTreeSet<_> = families
         .map(|line| line.split(' ').next().unwrap_or_default().to_owned())
         .collect();
-    let guide = read("docs/metrics.md");
+    let guide = read("docs/reference/metrics.md");
     let table = guide.lines().filter(|line| line.starts_with("| `"));
     let documented: BTreeSet<_> = table.flat_map(metrics_in).collect();
     assert_eq!(documented, families);

@@ -15,6 +15,7 @@ pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod dial;
+pub mod dialects;
 mod disk;
 pub mod dns;
 pub mod events;

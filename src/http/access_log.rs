@@ -230,7 +230,10 @@ impl RequestLog {
 fn is_own(endpoint: RequestEndpoint) -> bool {
     !matches!(
         endpoint,
-        RequestEndpoint::Gateway | RequestEndpoint::Proxy | RequestEndpoint::Tunnel
+        RequestEndpoint::Gateway
+            | RequestEndpoint::Proxy
+            | RequestEndpoint::Tunnel
+            | RequestEndpoint::Mirror
     )
 }
 

@@ -11,6 +11,7 @@ use super::builtin_pages::{self, BuiltinPage};
 use super::client_info::{RequestOrigin, TargetForm};
 use super::login::require_user;
 use super::metrics_page::{self, METRICS_PATH};
+use super::mirror_endpoint::{self, MirrorRequest};
 use super::parse_request::{read_cache_request, reject_loop};
 use super::proxy_endpoint::ProxyRequest;
 use super::request_guard::RequestGuard;
@@ -18,6 +19,7 @@ use super::responder::Responder;
 use super::state::HttpService;
 use super::ui_endpoint::{self, UiRequest};
 use super::{options, proxy_endpoint};
+use crate::dialects::MirrorPath;
 use crate::gateway::{CacheRequest, Endpoint, PrefixedUrl, RequestError};
 use crate::limits::{PendingTransfer, TransferKind};
 use crate::metrics::RequestEndpoint;
@@ -95,6 +97,17 @@ pub async fn serve(
             }
             Err(error) => error,
         },
+        Destination::Mirror(path) => {
+            let uri = Target::redact(origin.form.as_str()).into();
+            let responder = respond(RequestEndpoint::Mirror, uri);
+            let mirror = MirrorRequest {
+                service,
+                request,
+                origin: &origin,
+                path,
+            };
+            return Box::pin(mirror_endpoint::serve(mirror, responder)).await;
+        }
         Destination::Target => match read_for_user(request, &origin, service).await {
             Ok(cache_request) => {
                 let log_uri = LogUri::Target(cache_request.target.clone());
@@ -123,6 +136,8 @@ enum Destination<'a> {
         path: &'a str,
         query: &'a str,
     },
+    /// A file or an index below `/mirror/`.
+    Mirror(MirrorPath<'a>),
     Target,
 }
 
@@ -141,6 +156,8 @@ impl<'a> Destination<'a> {
             Self::Api { path, query }
         } else if let Some((path, query)) = ui_endpoint::path_and_query(&origin.form) {
             Self::Ui { path, query }
+        } else if let Some(path) = mirror_endpoint::mirror_path(&origin.form) {
+            Self::Mirror(path)
         } else {
             Self::Target
         }

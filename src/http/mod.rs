@@ -25,6 +25,7 @@ mod host_check;
 mod login;
 mod methods;
 mod metrics_page;
+mod mirror_endpoint;
 mod node_name;
 mod options;
 mod page_body;

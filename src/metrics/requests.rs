@@ -14,6 +14,8 @@ label_enum! {
         Proxy = "proxy",
         /// `CONNECT`.
         Tunnel = "tunnel",
+        /// Below `/mirror/`.
+        Mirror = "mirror",
         Api = "api",
         /// Usage, version, and `robots.txt`.
         Page = "page",

@@ -20,7 +20,7 @@ const MAX_LINE_COLUMNS: usize = 100;
 const MAX_IMPL_FILES: usize = 3;
 
 /// The modules from the top down, and what each may use. Modules that wire may use everything.
-const MODULES: [(&str, &[&str]); 27] = [
+const MODULES: [(&str, &[&str]); 28] = [
     (
         "http",
         &[
@@ -28,6 +28,7 @@ const MODULES: [(&str, &[&str]); 27] = [
             "jobs",
             "gateway",
             "admin",
+            "dialects",
             "dns",
             "health",
             "events",
@@ -84,6 +85,7 @@ const MODULES: [(&str, &[&str]); 27] = [
             "model",
         ],
     ),
+    ("dialects", &["model"]),
     ("scrub", &["fetch", "cache", "disk", "model"]),
     (
         "maintenance",

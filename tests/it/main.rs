@@ -41,6 +41,7 @@ mod corrupt_objects;
 mod crash;
 mod daily_quota;
 mod degraded_starts;
+mod dialects;
 mod dials;
 mod disk;
 mod disk_in_mid_body;

@@ -1,0 +1,160 @@
+//! Requests of build systems below `/mirror/<dialect>/`: what their own mirror settings ask for.
+//!
+//! A dialect is the set of paths that one build system asks a mirror for. This module parses these
+//! paths. It must not know HTTP, the cache or origins, and does no I/O. The main type is
+//! [`MirrorPath`].
+
+use std::sync::LazyLock;
+
+/// Folder of the gateway port with a folder for each dialect.
+const ROOT: &str = "/mirror";
+
+/// A build system with a mirror setting of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    Alpine,
+    Buildroot,
+    Centos,
+    Conan,
+    CrosstoolNg,
+    EasyBuild,
+    Fedora,
+    FreeBsd,
+    Gentoo,
+    Guix,
+    Homebrew,
+    Nix,
+    Opam,
+    OpenWrt,
+    Spack,
+    Vcpkg,
+    Void,
+    Yocto,
+}
+
+impl Dialect {
+    /// All dialects, in the order of their names.
+    pub const ALL: [Self; 18] = [
+        Self::Alpine,
+        Self::Buildroot,
+        Self::Centos,
+        Self::Conan,
+        Self::CrosstoolNg,
+        Self::EasyBuild,
+        Self::Fedora,
+        Self::FreeBsd,
+        Self::Gentoo,
+        Self::Guix,
+        Self::Homebrew,
+        Self::Nix,
+        Self::Opam,
+        Self::OpenWrt,
+        Self::Spack,
+        Self::Vcpkg,
+        Self::Void,
+        Self::Yocto,
+    ];
+
+    /// Returns the name of the dialect in paths.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Alpine => "alpine",
+            Self::Buildroot => "buildroot",
+            Self::Centos => "centos",
+            Self::Conan => "conan",
+            Self::CrosstoolNg => "crosstool-ng",
+            Self::EasyBuild => "easybuild",
+            Self::Fedora => "fedora",
+            Self::FreeBsd => "freebsd",
+            Self::Gentoo => "gentoo",
+            Self::Guix => "guix",
+            Self::Homebrew => "homebrew",
+            Self::Nix => "nix",
+            Self::Opam => "opam",
+            Self::OpenWrt => "openwrt",
+            Self::Spack => "spack",
+            Self::Vcpkg => "vcpkg",
+            Self::Void => "void",
+            Self::Yocto => "yocto",
+        }
+    }
+}
+
+/// Path below `/mirror/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MirrorPath<'a> {
+    /// Files of a build system. The path begins behind the slash after the dialect, undecoded and
+    /// without a query.
+    Files(Dialect, &'a str),
+    /// The path names no dialect.
+    Unknown,
+}
+
+impl<'a> MirrorPath<'a> {
+    /// Parses an undecoded path without its query. Returns `None` if it is not below `/mirror/`.
+    #[must_use]
+    pub fn parse(path: &'a str) -> Option<Self> {
+        let rest = path.strip_prefix(ROOT)?;
+        let rest = match rest.strip_prefix('/') {
+            Some(rest) => rest,
+            None if rest.is_empty() => rest,
+            None => return None,
+        };
+        let (name, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        let dialect = Dialect::ALL
+            .into_iter()
+            .find(|dialect| dialect.name() == name);
+        Some(dialect.map_or(Self::Unknown, |dialect| Self::Files(dialect, rest)))
+    }
+}
+
+/// Returns the text for a path that names no dialect. It lists those that exist.
+#[must_use]
+pub fn unknown_dialect() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let names = Dialect::ALL.map(Dialect::name).join(", ");
+        format!("the path names no dialect; use /mirror/<dialect>/ with one of: {names}")
+    });
+    &TEXT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_dialect_has_folder() {
+        for dialect in Dialect::ALL {
+            let path = format!("/mirror/{}/a/b.tar.gz", dialect.name());
+            let parsed = MirrorPath::parse(&path);
+            assert_eq!(parsed, Some(MirrorPath::Files(dialect, "a/b.tar.gz")));
+        }
+    }
+
+    #[test]
+    fn other_paths_are_no_mirror() {
+        for path in [
+            "/",
+            "/mirrors/x",
+            "/mirror.example.org/x",
+            "/https://h/mirror/x",
+        ] {
+            assert_eq!(MirrorPath::parse(path), None, "{path}");
+        }
+        for path in [
+            "/mirror",
+            "/mirror/",
+            "/mirror/x",
+            "/mirror//gentoo/x",
+            "/mirror/Gentoo/x",
+        ] {
+            assert_eq!(MirrorPath::parse(path), Some(MirrorPath::Unknown), "{path}");
+        }
+    }
+
+    #[test]
+    fn names_are_sorted() {
+        assert!(Dialect::ALL.map(Dialect::name).is_sorted());
+    }
+}

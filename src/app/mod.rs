@@ -131,7 +131,7 @@ async fn start(
         HttpConfig {
             name,
             proxy: config.proxy.clone(),
-            settings: Settings::from_config(&config.gateway),
+            settings: Settings::from_config(&config.gateway, config.host_table()?),
             users: DownloadUsers::load(&config.gateway.download_users_file)?,
         },
         Reports {

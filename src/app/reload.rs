@@ -55,8 +55,16 @@ impl Reloadable {
             ),
         }
         self.gateway.replace_config(config.gateway.clone());
-        let settings = Settings::from_config(&config.gateway);
-        self.service.replace_settings(settings);
+        match config.host_table() {
+            Ok(hosts) => {
+                let settings = Settings::from_config(&config.gateway, hosts);
+                self.service.replace_settings(settings);
+            }
+            Err(error) => tracing::error!(
+                %error,
+                "hosts and settings of the gateway were not reloaded; the old ones stay in force"
+            ),
+        }
         if needs_restart(&config, &self.started_with) {
             tracing::warn!(
                 "the configuration was reloaded; listen, name, state_dir, proxy, cache, s3, \

@@ -73,6 +73,8 @@ pub struct Config {
     pub rules: Vec<policy::Rule>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<policy::Parent>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<gateway::HostMapping>,
 }
 
 impl Config {
@@ -122,6 +124,14 @@ impl Config {
         Ok(config)
     }
 
+    /// Returns the base URLs of `[[hosts]]`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if an entry is invalid.
+    pub fn host_table(&self) -> Result<gateway::HostTable, ConfigError> {
+        gateway::HostTable::new(&self.hosts, &self.gateway)
+    }
+
     /// Checks all sections, and the keys that depend on each other.
     fn check(&self) -> Result<(), ConfigError> {
         self.gateway.check()?;
@@ -134,6 +144,7 @@ impl Config {
         self.dial.check()?;
         self.notify.check()?;
         self.dns.check()?;
+        self.host_table()?;
         policy::Policy::new(
             self.policy.clone(),
             self.rules.clone(),

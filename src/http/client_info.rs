@@ -104,8 +104,16 @@ impl RequestOrigin {
         };
         let gateway = connection_facts(request).and_then(|facts| facts.gateway);
         let (authority, path) = split_http_uri(text)?;
-        is_own_authority(authority, settings, gateway).then(|| Self {
-            form: TargetForm::origin(path),
+        let form = if is_own_authority(authority, settings, gateway) {
+            TargetForm::origin(path)
+        } else if settings.hosts.contains(authority) {
+            // The authority decides about the target.
+            self.form.clone()
+        } else {
+            return None;
+        };
+        Some(Self {
+            form,
             frontend: Frontend::OwnProxy,
             ..self.clone()
         })
@@ -195,7 +203,7 @@ impl TargetForm {
 }
 
 /// Splits an absolute URI behind its authority.
-fn split_http_uri(text: &str) -> Option<(&str, &str)> {
+pub fn split_http_uri(text: &str) -> Option<(&str, &str)> {
     let (_, rest) = text.split_once("://")?;
     Some(rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())))
 }

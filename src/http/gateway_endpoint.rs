@@ -9,6 +9,7 @@ use super::access_log::LogUri;
 use super::api::{self, ApiRequest};
 use super::builtin_pages::{self, BuiltinPage};
 use super::client_info::{RequestOrigin, TargetForm};
+use super::host_mapping::MappedRequest;
 use super::login::require_user;
 use super::metrics_page::{self, METRICS_PATH};
 use super::mirror_endpoint::{self, MirrorRequest};
@@ -23,7 +24,7 @@ use crate::dialects::MirrorPath;
 use crate::gateway::{CacheRequest, Endpoint, PrefixedUrl, RequestError};
 use crate::limits::{PendingTransfer, TransferKind};
 use crate::metrics::RequestEndpoint;
-use crate::model::Target;
+use crate::model::{ExpectedDigests, Target};
 
 /// Serves a request of the gateway port, or one for it that came through the proxy port.
 pub async fn serve(
@@ -33,6 +34,10 @@ pub async fn serve(
     origin: RequestOrigin,
     guard: RequestGuard,
 ) -> HttpResponse {
+    let mapped = MappedRequest::of(request, &origin, &service.settings.load());
+    if let Some(mapped) = mapped {
+        return Box::pin(serve_mapped(request, service, &origin, &mapped, guard)).await;
+    }
     if origin.is_forwarded_proxy_request() {
         let proxied = ProxyRequest {
             request,
@@ -108,7 +113,7 @@ pub async fn serve(
             };
             return Box::pin(mirror_endpoint::serve(mirror, responder)).await;
         }
-        Destination::Target => match read_for_user(request, &origin, service).await {
+        Destination::Target => match read_for_user(request, &origin, service, None).await {
             Ok(cache_request) => {
                 let log_uri = LogUri::Target(cache_request.target.clone());
                 let responder = respond(RequestEndpoint::Gateway, log_uri);
@@ -119,6 +124,34 @@ pub async fn serve(
     };
     let uri = Target::redact(origin.form.as_str()).into();
     respond(RequestEndpoint::Gateway, uri).send_error(&error)
+}
+
+/// Serves a request at a name of `[[hosts]]`.
+async fn serve_mapped(
+    request: &HttpRequest,
+    service: &HttpService,
+    origin: &RequestOrigin,
+    mapped: &MappedRequest,
+    guard: RequestGuard,
+) -> HttpResponse {
+    let read = read_for_user(request, origin, service, Some(mapped)).await;
+    let log_uri = match &read {
+        Ok(cache_request) => LogUri::Target(cache_request.target.clone()),
+        Err(_) => Target::redact(origin.form.as_str()).into(),
+    };
+    let method = request.method().as_str();
+    let log = service
+        .begin_log(origin.client, RequestEndpoint::Gateway, method, log_uri)
+        .with_user_agent(request.headers());
+    let responder = Responder::new(request, service, Endpoint::Gateway, log, guard);
+    match read {
+        Ok(cache_request) => {
+            let mut response = responder.serve(cache_request).await;
+            mapped.correct_location(&mut response, &service.settings.load());
+            response
+        }
+        Err(error) => responder.send_error(&error),
+    }
 }
 
 /// The part of the gateway that a request is for.
@@ -184,46 +217,55 @@ fn admit_client(
     service.gateway.admit_client(origin.client, kind)
 }
 
-/// Checks the login of a request with a prefixed URL, and parses the request.
+/// Checks the login of a request for a target, and parses the request.
 async fn read_for_user(
     request: &HttpRequest,
     origin: &RequestOrigin,
     service: &HttpService,
+    mapped: Option<&MappedRequest>,
 ) -> Result<CacheRequest, RequestError> {
     require_user(service, request, origin, Endpoint::Gateway).await?;
+    let read = || {
+        reject_unreadable(request, service.name.as_str())?;
+        // The parser gets the bytes as the client sent them. Percent-decoding here would change
+        // some targets.
+        let PrefixedUrl { target, expected } = match mapped {
+            Some(mapped) => PrefixedUrl {
+                target: mapped.target()?,
+                expected: ExpectedDigests::nothing(),
+            },
+            None => PrefixedUrl::parse(prefixed_path(origin)?)?,
+        };
+        read_cache_request(request, origin, Endpoint::Gateway, target, expected)
+    };
     // A malformed request counts too, and a denied client learns nothing else.
-    read_gateway_request(request, origin, service.name.as_str())
-        .map_err(|error| admit_client(origin, service).err().unwrap_or(error))
+    read().map_err(|error| admit_client(origin, service).err().unwrap_or(error))
 }
 
-/// Parses a request with a prefixed URL. `name` is the name of this node in `Via`.
-fn read_gateway_request(
-    request: &HttpRequest,
-    origin: &RequestOrigin,
-    name: &str,
-) -> Result<CacheRequest, RequestError> {
-    let TargetForm::Origin(path_and_query) = &origin.form else {
-        return Err(RequestError::Misdirected(
-            "this is a proxy request, and this port is no proxy: \
-             use the proxy port, or ask like /https://host/path"
-                .to_owned(),
-        ));
-    };
+/// Rejects other methods than those of this endpoint, and loops. `name` is the name of this node in
+/// `Via`.
+fn reject_unreadable(request: &HttpRequest, name: &str) -> Result<(), RequestError> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(RequestError::MethodNotSupported(
             request.method().to_string(),
         ));
     }
-    reject_loop(request.headers(), name)?;
-    // RFC 9112, section 3.2: the origin form begins with a slash. Every other request target comes
-    // from a malformed request line.
-    if !path_and_query.starts_with('/') {
-        return Err(RequestError::BadRequest(
+    reject_loop(request.headers(), name)
+}
+
+/// Returns the path and query of a request with a prefixed URL.
+fn prefixed_path(origin: &RequestOrigin) -> Result<&str, RequestError> {
+    match &origin.form {
+        // RFC 9112, section 3.2: the origin form begins with a slash. Every other request target
+        // comes from a malformed request line.
+        TargetForm::Origin(path_and_query) if path_and_query.starts_with('/') => Ok(path_and_query),
+        TargetForm::Origin(_) => Err(RequestError::BadRequest(
             "the request line is malformed; ask like /https://host/path".to_owned(),
-        ));
+        )),
+        TargetForm::Absolute(_) => Err(RequestError::Misdirected(
+            "this is a proxy request, and this port is no proxy: \
+             use the proxy port, or ask like /https://host/path"
+                .to_owned(),
+        )),
     }
-    // The parser gets the bytes as the client sent them. Percent-decoding here would change some
-    // targets.
-    let PrefixedUrl { target, expected } = PrefixedUrl::parse(path_and_query)?;
-    read_cache_request(request, origin, Endpoint::Gateway, target, expected)
 }

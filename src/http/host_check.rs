@@ -7,6 +7,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::state::Settings;
+use crate::gateway::host_name;
 
 /// Returns whether a value of `Host` is an address, or a name that the operator has listed. A name
 /// without a dot, such as `localhost`, is not known to public DNS, so no page can have it.
@@ -24,20 +25,12 @@ pub fn is_known_host(host: &str, settings: &Settings) -> bool {
         || settings.host_names.iter().any(|known| is(known))
 }
 
-/// Returns the name without port and trailing dot.
-fn host_name(authority: &str) -> &str {
-    let name = match authority.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => authority,
-    };
-    name.strip_suffix('.').unwrap_or(name)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::gateway::HostTable;
 
     #[test]
     fn only_listed_names_are_known() {
@@ -47,6 +40,7 @@ mod tests {
             public_authority: Some("sources.example.org:8080".to_owned()),
             metrics_clients: Vec::new(),
             host_names: vec!["mill.example.net".to_owned()],
+            hosts: HostTable::default(),
             stall_timeout: Duration::from_secs(1),
         };
         for known in [

@@ -22,6 +22,7 @@ mod first_bytes;
 mod framing_error;
 mod gateway_endpoint;
 mod host_check;
+mod host_mapping;
 mod login;
 mod methods;
 mod metrics_page;

@@ -15,7 +15,7 @@ use super::config::ProxyConfig;
 use super::node_name::NodeName;
 use crate::admin::{AdminService, Tokens};
 use crate::events::EventLog;
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, Gateway, HostTable};
 use crate::jobs::Jobs;
 use crate::limits::AdmissionControl;
 use crate::logging::LogHealth;
@@ -63,7 +63,7 @@ pub struct Reports {
     pub page: LivePage,
 }
 
-/// Settings of `[gateway]` that a reload replaces.
+/// Settings of `[gateway]` and `[[hosts]]` that a reload replaces.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Networks of trusted front servers, such as the local nginx.
@@ -74,6 +74,8 @@ pub struct Settings {
     pub public_authority: Option<String>,
     /// Other names of the gateway.
     pub host_names: Vec<String>,
+    /// Names that stand for base URLs of origins.
+    pub hosts: HostTable,
     /// Networks that may read `/metrics`. Empty: private networks.
     pub metrics_clients: Vec<IpNet>,
     /// How long a client may accept none of the bytes sent to it, or send none of a body that it
@@ -83,12 +85,13 @@ pub struct Settings {
 
 impl Settings {
     #[must_use]
-    pub fn from_config(config: &gateway::Config) -> Self {
+    pub fn from_config(config: &gateway::Config, hosts: HostTable) -> Self {
         Self {
             trusted_proxies: config.trusted_proxies.clone(),
             public_url: config.public_base(),
             public_authority: config.public_authority(),
             host_names: config.host_names.clone(),
+            hosts,
             metrics_clients: config.metrics_clients.clone(),
             stall_timeout: config.stall_timeout.0,
         }

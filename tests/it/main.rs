@@ -66,6 +66,7 @@ mod ftp_tools;
 mod harness;
 mod headers;
 mod herd;
+mod host_names;
 mod hung_disk_api;
 mod hung_processes;
 mod imports;

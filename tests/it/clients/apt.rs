@@ -237,3 +237,8 @@ fn apt_by_hash_follows_update_through_proxy() {
 fn apt_by_hash_follows_update_by_url_prefix() {
     follow_update(&Apt::new(Indexes::ByDigest), Route::UrlPrefix);
 }
+
+#[test]
+fn apt_follows_update_by_host_name() {
+    follow_update(&Apt::new(Indexes::ByName), Route::HostName);
+}

@@ -109,3 +109,8 @@ fn cargo_follows_update_through_proxy() {
 fn cargo_follows_update_by_url_prefix() {
     follow_update(&Cargo, Route::UrlPrefix);
 }
+
+#[test]
+fn cargo_follows_update_by_host_name() {
+    follow_update(&Cargo, Route::HostName);
+}

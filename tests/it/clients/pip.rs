@@ -93,3 +93,8 @@ fn pip_follows_update_through_proxy() {
 fn pip_follows_update_by_url_prefix() {
     follow_update(&Pip, Route::UrlPrefix);
 }
+
+#[test]
+fn pip_follows_update_by_host_name() {
+    follow_update(&Pip, Route::HostName);
+}

@@ -138,3 +138,8 @@ fn dnf_plain_names_follow_update_through_proxy() {
 fn dnf_plain_names_follow_update_by_url_prefix() {
     follow_update(&Dnf::new(Names::Plain), Route::UrlPrefix);
 }
+
+#[test]
+fn dnf_follows_update_by_host_name() {
+    follow_update(&Dnf::new(Names::ByDigest), Route::HostName);
+}

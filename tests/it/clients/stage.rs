@@ -8,10 +8,16 @@ use std::time::{Duration, UNIX_EPOCH};
 use tempfile::TempDir;
 
 use super::mirror::{Mirror, Release};
-use crate::harness::{Body, Gateway, Request, Tool, assert_same, eventually, files_under, is_root};
+use crate::harness::{
+    Body, Gateway, Request, Tool, assert_same, can_replace_system_files, eventually, files_under,
+    is_root,
+};
 
 /// Mon, 01 Jan 2024 12:00:00 GMT, in seconds since 1970: between the two releases.
 const NOON_SECS: u64 = 1_704_110_400;
+
+/// Name of the gateway that stands for the URL of the mirror.
+const HOST_NAME: &str = "packages.example.test";
 
 /// Way from a client to the mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +27,8 @@ pub enum Route {
     Proxy,
     /// The URL of the mirror behind the gateway's own URL.
     UrlPrefix,
+    /// A name of the gateway that stands for the URL of the mirror.
+    HostName,
 }
 
 /// A package system: its repository, and its client.
@@ -59,6 +67,7 @@ pub struct Machine {
     folder: TempDir,
     base: String,
     http_proxy: Option<String>,
+    route: Route,
 }
 
 impl Machine {
@@ -68,6 +77,7 @@ impl Machine {
             folder: tempfile::tempdir().expect("a folder can be made"),
             base: site.base.clone(),
             http_proxy: proxy.map(|gateway| format!("http://{}", gateway.proxy_addr())),
+            route,
         }
     }
 
@@ -91,10 +101,14 @@ impl Machine {
         let via = self.http_proxy.as_deref().unwrap_or(&url);
         let (_, rest) = via.split_once("://").expect("the URL has a scheme");
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let address = authority.parse().expect("the host is an address");
+        let address = match self.route {
+            Route::HostName => authority.replace(HOST_NAME, "127.0.0.1"),
+            Route::Direct | Route::Proxy | Route::UrlPrefix => authority.to_owned(),
+        };
+        let address = address.parse().expect("the host is an address");
         match self.http_proxy {
             Some(_) => Request::new(address, "GET", &url),
-            None => Request::new(address, "GET", &format!("/{path}")),
+            None => Request::new(address, "GET", &format!("/{path}")).header("Host", authority),
         }
     }
 
@@ -105,6 +119,10 @@ impl Machine {
 
     /// Returns a program that uses the proxy of the route.
     pub fn tool(&self, program: &str, package: &'static str) -> Tool {
+        if self.route == Route::HostName {
+            self.write("hosts", &format!("127.0.0.1 localhost {HOST_NAME}\n"));
+            return Tool::with_hosts_file(program, package, self.folder());
+        }
         self.with_proxy(Tool::new(program, package, self.folder()))
     }
 
@@ -163,11 +181,13 @@ impl Stage {
         let mirror = Mirror::start();
         let gateway = Gateway::builder()
             .origin(mirror.origin())
+            .host(HOST_NAME, &mirror.url())
             .one_attempt()
             .start();
         let base = match route {
             Route::Direct | Route::Proxy => mirror.url(),
             Route::UrlPrefix => gateway.rewritten(&mirror.url()),
+            Route::HostName => format!("http://{HOST_NAME}:{}", gateway.addr().port()),
         };
         let site = Site { mirror, base };
         Self {
@@ -205,7 +225,7 @@ impl Stage {
     pub fn assert_served(&self, path: &str, body: &[u8], is_index: bool) {
         let target = self.target(path);
         let answer = match self.route {
-            Route::UrlPrefix => self.gateway.get(&target).send(),
+            Route::UrlPrefix | Route::HostName => self.gateway.get(&target).send(),
             Route::Direct | Route::Proxy => self.gateway.proxied("GET", &target).send(),
         };
         answer.assert_body(200, body);
@@ -218,6 +238,10 @@ impl Stage {
 /// Runs a client through Millpond over an update, and then another one without the mirror.
 #[track_caller]
 pub fn follow_update(system: &impl PackageSystem, route: Route) {
+    if route == Route::HostName && !can_replace_system_files() {
+        eprintln!("skipped: only root can replace /etc/hosts");
+        return;
+    }
     let stage = Stage::new(route);
     update(system, &stage.site, &stage.machine());
     let mirror = &stage.site.mirror;

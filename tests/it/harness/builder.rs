@@ -129,6 +129,13 @@ impl Builder {
         self
     }
 
+    /// Adds a `[[hosts]]` entry.
+    pub fn host(mut self, name: &str, upstream: &str) -> Self {
+        let entry = format!("[[hosts]]\nname = \"{name}\"\nupstream = \"{upstream}\"\n");
+        self.rules.push_str(&entry);
+        self
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.to_owned(), value.to_owned());
         self

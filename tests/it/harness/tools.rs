@@ -113,6 +113,21 @@ impl Tool {
         }
     }
 
+    /// Returns a program that reads the file `hosts` in its folder in place of `/etc/hosts`, which
+    /// needs the rights of root.
+    pub fn with_hosts_file(program: &str, package: &'static str, folder: &Path) -> Self {
+        let script = "mount --bind hosts /etc/hosts && exec \"$0\" \"$@\"";
+        Self::new("unshare", "util-linux", folder)
+            .args(&["--mount", "sh", "-c", script, program])
+            .named(program, package)
+    }
+
+    fn named(mut self, program: &str, package: &'static str) -> Self {
+        program.clone_into(&mut self.program);
+        self.package = package;
+        self
+    }
+
     pub fn arg(mut self, arg: &str) -> Self {
         self.command.arg(arg);
         self

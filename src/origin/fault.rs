@@ -94,6 +94,8 @@ pub enum ProtocolFault {
     TooLong,
     #[error("the origin sent a part of the file, and was asked for the whole")]
     UnaskedRange,
+    #[error("the origin refused a part of the file, and was asked for the whole")]
+    UnaskedRefusal,
     /// A 304 whose validator is not that of the request.
     #[error("the origin confirmed a response that it was not asked about")]
     ForeignNotModified,

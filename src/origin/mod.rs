@@ -224,10 +224,14 @@ fn result_of(sent: &Result<Response, OriginError>) -> OriginResult {
 }
 
 /// Checks that a part of a body was asked for. Many clients take the body of any 2xx for the whole
-/// file.
+/// file, and a 416 for the end of a file that they have.
 fn check_asked(request: &OriginRequest, status: u16) -> Result<(), ProtocolFault> {
-    if status == 206 && request.method == Method::Get && !request.asks_for_range() {
-        return Err(ProtocolFault::UnaskedRange);
+    if request.method != Method::Get || request.asks_for_range() {
+        return Ok(());
     }
-    Ok(())
+    match status {
+        206 => Err(ProtocolFault::UnaskedRange),
+        416 => Err(ProtocolFault::UnaskedRefusal),
+        _ => Ok(()),
+    }
 }

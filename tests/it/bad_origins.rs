@@ -4,6 +4,7 @@
 mod script;
 mod server;
 mod table;
+mod tools;
 
 use std::io::Write as _;
 use std::thread;

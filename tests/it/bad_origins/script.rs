@@ -89,6 +89,11 @@ impl Bodies {
         words.any(|word| word.starts_with(bytes) || bytes.starts_with(word))
     }
 
+    /// Whether bytes are the beginning of the right file and the rest of the other one.
+    pub fn is_joined(&self, bytes: &[u8]) -> bool {
+        bytes == [&self.words["first"][..], &self.words["other-rest"][..]].concat()
+    }
+
     /// Names a body that a client got.
     pub fn name_of(&self, bytes: &[u8]) -> String {
         if bytes.is_empty() {
@@ -146,9 +151,10 @@ impl Row {
 
     /// Returns the path of the target that a request of this kind asks for.
     pub fn path(&self, kind: &str) -> String {
-        let file = match kind {
-            "gateway-fixed" | "proxy-fixed" => "x-1.0.tar.gz",
-            _ => "list.tar.gz",
+        let file = if kind.ends_with("-fixed") {
+            "x-1.0.tar.gz"
+        } else {
+            "list.tar.gz"
         };
         format!("/{}/{kind}/{file}", self.name)
     }

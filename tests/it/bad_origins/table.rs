@@ -11,12 +11,24 @@ use crate::harness::{Answer, Ended, Gateway, all_at_once, files_under, listen, s
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bad_origins.tsv");
 
 /// Ways to ask: endpoint, and class of the target.
-const KINDS: [&str; 4] = ["gateway-fixed", "proxy-fixed", "gateway-open", "proxy-open"];
+pub const KINDS: [&str; 4] = ["gateway-fixed", "proxy-fixed", "gateway-open", "proxy-open"];
 
 /// Number of targets that are asked for at a time.
 const WORKERS: usize = 32;
 
-fn gateway(origin: &BadOrigin) -> Gateway {
+/// Reads the rows of the table for an origin at `port`.
+pub fn rows(bodies: &Bodies, port: u16) -> Vec<Arc<Row>> {
+    let text = std::fs::read_to_string(TABLE).expect("the table can be read");
+    let rows: Vec<_> = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| Arc::new(Row::parse(line, bodies, port)))
+        .collect();
+    assert!(rows.len() >= 100, "{} rows", rows.len());
+    rows
+}
+
+pub fn gateway(origin: &BadOrigin) -> Gateway {
     let mut builder = Gateway::builder()
         .relay()
         .set("fetch.attempts", "2")
@@ -32,7 +44,7 @@ fn gateway(origin: &BadOrigin) -> Gateway {
 }
 
 /// Describes the response that a client got.
-fn describe(answer: &Answer, bodies: &Bodies) -> String {
+pub fn describe(answer: &Answer, bodies: &Bodies) -> String {
     match (answer.status, answer.ended) {
         (200, Ended::Whole) => bodies.name_of(&answer.body),
         // Whether the head arrives before the body breaks off is a matter of time.
@@ -44,7 +56,7 @@ fn describe(answer: &Answer, bodies: &Bodies) -> String {
     }
 }
 
-fn ask(gateway: &Gateway, kind: &str, url: &str) -> Answer {
+pub fn ask(gateway: &Gateway, kind: &str, url: &str) -> Answer {
     if kind.starts_with("gateway") {
         gateway.get(url).send()
     } else {
@@ -105,13 +117,7 @@ fn bad_origins_yield_no_wrong_bytes() {
         .local_addr()
         .expect("a listener has an address")
         .port();
-    let text = std::fs::read_to_string(TABLE).expect("the table can be read");
-    let rows: Vec<Arc<Row>> = text
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| Arc::new(Row::parse(line, &bodies, port)))
-        .collect();
-    assert!(rows.len() >= 100, "{} rows", rows.len());
+    let rows = rows(&bodies, port);
     let origin = BadOrigin::start(listener, &rows);
     let gateway = gateway(&origin);
     // Those that wait come first, and the others fill their time.

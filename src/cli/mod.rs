@@ -132,7 +132,7 @@ pub fn run() -> ExitCode {
         Command::CheckConfig(check) => check.run(&source, form),
         Command::Serve => serve(source, form),
         Command::Explain(explain) => explain.run(&source, form),
-        Command::Doctor(doctor) => block_on(doctor.run(&gateway, &source, form), form),
+        Command::Doctor(doctor) => examine(doctor.run(&gateway, &source, form), form),
         Command::Migrate(migrate) => block_on(migrate.run(&source, form), form),
         Command::Scrub(scrub) => block_on(scrub.run(&source, form), form),
         Command::Gc(gc) => block_on(gc.run(&source, form), form),
@@ -145,6 +145,19 @@ pub fn run() -> ExitCode {
 fn block_on(command: impl Future<Output = ExitCode>, form: OutputForm) -> ExitCode {
     match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(command),
+        Err(error) => form.fail(&error, FailureCode::Failed),
+    }
+}
+
+/// Runs a command that only looks at things. Look-ups and disk operations that hang do not delay
+/// its end.
+fn examine(command: impl Future<Output = ExitCode>, form: OutputForm) -> ExitCode {
+    match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(command);
+            runtime.shutdown_background();
+            code
+        }
         Err(error) => form.fail(&error, FailureCode::Failed),
     }
 }

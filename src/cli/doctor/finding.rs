@@ -1,6 +1,8 @@
 //! Result of one check. The main type is [`Finding`].
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use crate::cli::output::{Colour, paint};
 
@@ -8,17 +10,17 @@ use crate::cli::output::{Colour, paint};
 pub const READINESS: &str = "readiness";
 
 /// Result of one check.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Finding {
     /// Name of the check, such as `disk_space`.
-    pub check: &'static str,
+    pub check: Cow<'static, str>,
     pub state: FindingState,
     pub text: String,
     /// How to repair it.
     pub advice: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FindingState {
     Ok,
@@ -30,7 +32,7 @@ pub enum FindingState {
 impl Finding {
     pub fn ok(check: &'static str, text: impl Into<String>) -> Self {
         Self {
-            check,
+            check: check.into(),
             state: FindingState::Ok,
             text: text.into(),
             advice: None,
@@ -43,7 +45,7 @@ impl Finding {
         advice: impl Into<String>,
     ) -> Self {
         Self {
-            check,
+            check: check.into(),
             state: FindingState::Warning,
             text: text.into(),
             advice: Some(advice.into()),
@@ -54,6 +56,13 @@ impl Finding {
         Self {
             state: FindingState::Failed,
             ..Self::warning(check, text, advice)
+        }
+    }
+
+    /// Makes a failure a warning, because the gateway works without what is missing.
+    pub fn soften(&mut self) {
+        if self.state == FindingState::Failed {
+            self.state = FindingState::Warning;
         }
     }
 

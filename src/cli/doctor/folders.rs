@@ -15,8 +15,11 @@ use crate::model::Size;
 /// Folders below the cache folder that the service writes.
 const CACHE_FOLDERS: [&str; 5] = ["objects", "records", "observations", "staging", "leases"];
 
-/// Free inodes below which new files soon fail. Each stored file needs two.
-const MIN_FREE_INODES: u64 = 10_000;
+/// Part of all inodes that `cache.min_free_inodes` is at most.
+const MAX_INODE_SHARE: u64 = 20;
+
+/// What the owner of a folder must be allowed: to list, to write, and to enter it.
+const OWNER_MODE: u32 = 0o700;
 
 /// How far in the future the date of a file may be. File systems round dates.
 const DATE_TOLERANCE: Duration = Duration::from_secs(5);
@@ -75,7 +78,8 @@ fn space_findings(config: &Config, file_system: &StatVfs) -> Vec<Finding> {
     // Some file systems have no fixed number of inodes, and state none.
     let inodes = (file_system.f_files > 0).then(|| {
         let text = format!("{} inodes are free", file_system.f_favail);
-        if file_system.f_favail < MIN_FREE_INODES {
+        let wanted = config.cache.min_free_inodes;
+        if file_system.f_favail < wanted.min(file_system.f_files / MAX_INODE_SHARE) {
             let advice = "remove small files, or make a file system with more inodes";
             Finding::failed("inodes", text, advice)
         } else {
@@ -85,7 +89,7 @@ fn space_findings(config: &Config, file_system: &StatVfs) -> Vec<Finding> {
     [Some(space), inodes].into_iter().flatten().collect()
 }
 
-/// Checks that this user may write the folders, and that all belong to one user.
+/// Checks that this user and their owner may write the folders, and that all belong to one user.
 fn permission_finding(config: &Config) -> Finding {
     let dir = &config.cache.dir;
     let below = CACHE_FOLDERS.iter().map(|name| dir.join(name));
@@ -105,9 +109,17 @@ fn permission_finding(config: &Config) -> Finding {
                 "run as the user of the service, or give the folder to that user",
             );
         }
-        let own = std::fs::metadata(&folder)
-            .map(|metadata| metadata.uid())
-            .ok();
+        let metadata = std::fs::metadata(&folder).ok();
+        // Root may write everything, and the service does not run as root.
+        let mode = metadata.as_ref().map_or(0, |metadata| metadata.mode());
+        if mode & OWNER_MODE != OWNER_MODE {
+            return Finding::failed(
+                "permissions",
+                format!("{} has mode {:03o}", folder.display(), mode & 0o777),
+                "let its owner write it (chmod u+rwx)",
+            );
+        }
+        let own = metadata.map(|metadata| metadata.uid());
         if own != owner {
             return Finding::failed(
                 "permissions",

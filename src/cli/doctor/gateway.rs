@@ -56,8 +56,11 @@ async fn ask(client: &Client, url: &str) -> Vec<Finding> {
     let warnings = page.lines.iter().skip(1);
     findings.extend(warnings.map(|line| Finding::warning(READINESS, line.clone(), "see its log")));
     findings.extend(page.date.and_then(clock_finding));
-    if page.is_from_nginx {
-        findings.extend(nginx_finding(client, url).await);
+    if let Some(stats) = stats(client, url).await {
+        findings.extend(alerts_finding(&stats));
+        if page.is_from_nginx {
+            findings.extend(nginx_finding(&stats));
+        }
     }
     findings
 }
@@ -84,10 +87,28 @@ fn clock_finding(date: SystemTime) -> Option<Finding> {
     })
 }
 
+/// Returns the summary of the gateway. One that clients may not read is none.
+async fn stats(client: &Client, url: &str) -> Option<Value> {
+    let page = get(client, &format!("{url}/api/v1/stats")).await.ok()?;
+    serde_json::from_str(page.lines.first()?).ok()
+}
+
+/// Reports open alerts, which name upstream hosts that fail.
+fn alerts_finding(stats: &Value) -> Option<Finding> {
+    let alerts = stats["incidents"]["alerts"]
+        .as_u64()
+        .filter(|alerts| *alerts > 0)?;
+    let plural = if alerts == 1 { "" } else { "s" };
+    let text = format!("{alerts} alert{plural} of the gateway");
+    Some(Finding::warning(
+        "incidents",
+        text,
+        "`millpond incidents` lists them",
+    ))
+}
+
 /// Checks that Millpond trusts the nginx in front of it.
-async fn nginx_finding(client: &Client, url: &str) -> Option<Finding> {
-    let stats = get(client, &format!("{url}/api/v1/stats")).await.ok()?;
-    let stats: Value = serde_json::from_str(stats.lines.first()?).ok()?;
+fn nginx_finding(stats: &Value) -> Option<Finding> {
     let client = stats["request"]["client"].as_str()?;
     Some(match stats["request"]["frontend"].as_str()? {
         "nginx" => Finding::ok(

@@ -2,17 +2,26 @@
 //!
 //! The main type is [`Doctor`].
 
+mod bounded;
 mod finding;
 mod folders;
 mod gateway;
+mod group_access;
 mod machine;
+mod names;
+mod nginx;
+mod nginx_file;
+mod ports;
+mod upstream;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::config_source::ConfigSource;
 use super::exit::FailureCode;
 use super::gateway_args::{DEFAULT_GATEWAY, GatewayArgs};
 use super::output::{OutputForm, print_line};
+use crate::model::FileUrl;
 use finding::{Finding, FindingState};
 
 #[derive(clap::Args)]
@@ -20,12 +29,27 @@ use finding::{Finding, FindingState};
   millpond doctor --gateway sources.example.org
   millpond doctor --config /etc/millpond.toml
   millpond doctor --config /etc/millpond.toml --json
+  millpond doctor --config /etc/millpond.toml https://example.org/x-1.0.tar.gz
 
 Without --gateway and MILLPOND_URL, the gateway is at gateway.listen of --config.
 
-With --config, the ports, disk, inodes, folders, names, clock, nginx settings, bucket and
-certificate store of this machine are checked as well. Run it as the user of the service.")]
-pub struct Doctor;
+The gateway asks upstream for each URL by HEAD, and stores nothing. With --config, the hosts of its
+rules are asked too, and the ports, disk, inodes, folders, name servers, clock, nginx, parents,
+bucket and certificate store of this machine are checked. Run it as root, or as the user of the
+service, which may be unable to read the files of nginx.
+
+Each check has a bound. The exit code is 1 if one failed; warnings do not change it.")]
+pub struct Doctor {
+    /// URLs that the gateway should reach
+    #[arg(value_name = "URL")]
+    urls: Vec<FileUrl>,
+    /// Configuration file of nginx; without it, the one that nginx uses by itself
+    #[arg(long, value_name = "FILE")]
+    nginx: Option<PathBuf>,
+    /// Check the folders of the configuration, and nothing else. Doctor starts itself with this.
+    #[arg(long, hide = true)]
+    only_folders: bool,
+}
 
 impl Doctor {
     /// Makes all checks, and prints one line for each finding.
@@ -43,16 +67,31 @@ impl Doctor {
             Ok(config) => config,
             Err(error) => return form.fail(&error, FailureCode::Usage),
         };
+        if self.only_folders
+            && let Some(config) = &config
+        {
+            return report(&folders::check(config), form);
+        }
+        if self.nginx.is_some() && config.is_none() {
+            return form.fail(&"--nginx needs --config", FailureCode::Usage);
+        }
         let url = match (&gateway, &config) {
             (Some(url), _) => url.without_login().to_string(),
             (None, Some(config)) => {
-                format!("http://{}", machine::reachable(&config.gateway.listen))
+                format!("http://{}", ports::reachable(&config.gateway.listen))
             }
             (None, None) => DEFAULT_GATEWAY.to_owned(),
         };
         let mut findings = gateway::check(&url).await;
+        if findings
+            .iter()
+            .all(|finding| finding.state != FindingState::Failed)
+        {
+            let with_login = gateway.map_or_else(|| url.clone(), |gateway| gateway.to_string());
+            findings.extend(upstream::check(&with_login, &self.urls, config.as_ref()).await);
+        }
         if let Some(config) = config {
-            findings.extend(machine::check(config).await);
+            findings.extend(machine::check(config, source, self.nginx.as_deref()).await);
         }
         report(&findings, form)
     }

@@ -317,6 +317,11 @@ impl Nginx {
             .collect()
     }
 
+    /// Returns the file that nginx was started with.
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("nginx.conf")
+    }
+
     pub fn errors(&self) -> String {
         read(&self.folder.path().join("error.log"))
     }

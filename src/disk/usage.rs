@@ -1,5 +1,7 @@
 //! Use of the cache disk: for operators, and for the bounds on it. The main type is [`DiskUsage`].
 
+use std::time::SystemTime;
+
 use super::DiskError;
 use super::index::LedgerTotals;
 use super::metadata_ledger::{FileUse, FileUseChange, MetadataKind};
@@ -21,6 +23,8 @@ pub struct DiskUsage {
     pub observed_bytes: u64,
     /// Objects that wait for their upload to the bucket.
     pub queued_uploads: u64,
+    /// When the one that has waited longest was queued. A rebuilt index knows no earlier time.
+    pub oldest_upload: Option<SystemTime>,
     /// Bytes on the disk of objects, unfinished bodies and small files.
     pub used_bytes: u64,
     /// Bytes on the disk of records, observations and digests.
@@ -55,6 +59,7 @@ impl DiskStore {
             cached_bytes: totals.cached_bytes,
             observed_bytes: self.index.ledger().observed_bytes()?,
             queued_uploads: self.index.uploads().length()?,
+            oldest_upload: self.index.uploads().oldest()?,
             used_bytes: parts.iter().map(|part| part.bytes).sum(),
             metadata_bytes: totals.records.bytes + totals.others.bytes,
             used_inodes: parts.iter().map(|part| part.inodes).sum(),

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use actix_web::http::{Method, StatusCode};
@@ -18,6 +18,7 @@ use super::responder::Responder;
 use super::state::HttpService;
 use crate::cache::{Bucket, DiskUsage};
 use crate::gateway::RequestError;
+use crate::jobs::ScrubRound;
 use crate::limits::PoolLevel;
 use crate::metrics::{
     Circuit, Gauges, MetricsFormat, Pool, PoolGauges, ProcessGauges, StorageGauges, render,
@@ -70,6 +71,17 @@ pub async fn read_usage(service: &HttpService) -> Option<DiskUsage> {
     usage.ok().and_then(Result::ok)
 }
 
+/// Returns the round of the scrub, or `None` if there is none or the disk does not answer.
+pub async fn read_round(service: &HttpService) -> Option<ScrubRound> {
+    let round = timeout(DISK_TIMEOUT, service.operators.jobs.scrub_round()).await;
+    round.ok().flatten()
+}
+
+fn seconds_since(moment: SystemTime) -> u64 {
+    // A clock that was set back makes it 0.
+    moment.elapsed().unwrap_or_default().as_secs()
+}
+
 /// Reads the state of all modules. `usage` is that of the disk.
 pub async fn read_gauges(service: &HttpService, usage: Option<&DiskUsage>) -> Gauges {
     let storage = usage.map(|usage| StorageGauges {
@@ -79,6 +91,7 @@ pub async fn read_gauges(service: &HttpService, usage: Option<&DiskUsage>) -> Ga
         free_bytes: usage.free_bytes,
         free_inodes: usage.free_inodes,
         queued_uploads: usage.queued_uploads,
+        oldest_upload_seconds: usage.oldest_upload.map_or(0, seconds_since),
     });
     let process = spawn_blocking(ProcessGauges::read).await;
     let incidents = service.operators.incidents.count_open();
@@ -88,6 +101,10 @@ pub async fn read_gauges(service: &HttpService, usage: Option<&DiskUsage>) -> Ga
         circuits: circuits(service),
         in_flight_fetches: service.operators.admin.fetch_load().in_flight as u64,
         storage,
+        scrub_round_age_seconds: read_round(service)
+            .await
+            .and_then(|round| round.began)
+            .map_or(0, seconds_since),
         open_alerts: incidents.alerts as u64,
         open_notices: incidents.notices as u64,
         lost_log_lines: service.reports.log.lost_lines(),

@@ -11,13 +11,15 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::builtin_pages::readiness;
-use super::metrics_page::{read_gauges, read_usage};
+use super::metrics_page::{read_gauges, read_round, read_usage};
 use super::state::HttpService;
 use crate::admin::{AdminService, ListReader};
 use crate::cache::{PinnedUse, RecordStatus};
 use crate::jobs::{JobState, JobView, Jobs};
 use crate::model::{Event, Standing, Target};
-use crate::ui::{BucketFacts, ChangedTarget, EventNotes, LiveFeed, OtherBytes, Snapshot};
+use crate::ui::{
+    BucketFacts, ChangedTarget, EventNotes, LiveFeed, MAX_JOB_FAILURES, OtherBytes, Snapshot,
+};
 
 /// Interval of the snapshots.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
@@ -113,11 +115,12 @@ async fn read_snapshot(service: &HttpService, feed: &LiveFeed, reader: &ListRead
         mismatches,
         hosts: costs.hosts(MAX_ROWS),
         clients: costs.clients(MAX_ROWS),
+        scrub: read_round(service).await,
         jobs: read_jobs(&operators.jobs, reader),
     }
 }
 
-/// Returns the newest jobs. Only those of which a target has failed are read whole.
+/// Returns the newest jobs, with as many failures as the page shows.
 fn read_jobs(jobs: &Jobs, reader: &ListReader) -> Vec<JobView> {
     let newest = jobs.list(reader).into_iter().take(MAX_ROWS);
     let whole = newest.map(|job| {
@@ -126,7 +129,8 @@ fn read_jobs(jobs: &Jobs, reader: &ListReader) -> Vec<JobView> {
             return job;
         }
         // A job that was forgotten since is shown a last time.
-        jobs.get(reader, &job.id).unwrap_or(job)
+        jobs.get_part(reader, &job.id, MAX_JOB_FAILURES)
+            .unwrap_or(job)
     });
     whole.collect()
 }

@@ -19,3 +19,5 @@ pub use job::{
 };
 pub use progress::{JobFailure, JobState, Progress};
 pub use service::Jobs;
+
+pub use crate::scrub::ScrubRound;

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// Bound on the failures that are kept for one job. All of them are counted.
 pub const MAX_FAILURES: usize = 1000;
 
+/// Bound on the text of these failures, in bytes. Two hundred jobs are kept in memory.
+const MAX_FAILURE_BYTES: usize = 512 << 10;
+
 /// State of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -114,11 +117,12 @@ impl Progress {
         }
     }
 
-    /// Returns the progress without its failures, which may be long.
+    /// Returns the progress with its first failures. All of them may be long.
     #[must_use]
-    pub fn summary(&self) -> Self {
+    pub fn with_failures(&self, count: usize) -> Self {
+        let kept = count.min(self.failures.len());
         Self {
-            failures: Vec::new(),
+            failures: self.failures[..kept].to_vec(),
             ..*self
         }
     }
@@ -140,7 +144,10 @@ impl Progress {
 
     /// Keeps a failure, unless too many are kept.
     pub fn add_failure(&mut self, url: String, error: String) {
-        if self.failures.len() < MAX_FAILURES {
+        let bytes = |failure: &JobFailure| failure.url.len() + failure.error.len();
+        let kept_bytes: usize = self.failures.iter().map(bytes).sum();
+        let is_full = self.failures.len() >= MAX_FAILURES;
+        if !is_full && kept_bytes + url.len() + error.len() <= MAX_FAILURE_BYTES {
             self.failures.push(JobFailure { url, error });
         }
     }
@@ -186,5 +193,18 @@ mod tests {
         assert_eq!(progress.failures.len(), MAX_FAILURES);
         assert_eq!(progress.failures[0].url, "https://example.org/0");
         assert_eq!((progress.failed, progress.bytes), (1001, 1001));
+        assert_eq!(progress.with_failures(3).failures, progress.failures[..3]);
+        assert_eq!(progress.with_failures(0).failed, 1001);
+    }
+
+    #[test]
+    fn text_of_failures_is_bounded() {
+        let mut progress = Progress::pending();
+        for _ in 0..MAX_FAILURES {
+            progress.add_failure("u".repeat(4000), "e".repeat(4000));
+        }
+        assert_eq!(progress.failures.len(), MAX_FAILURE_BYTES / 8000);
+        progress.add_failure("u".to_owned(), "e".to_owned());
+        assert_eq!(progress.failures.len(), MAX_FAILURE_BYTES / 8000 + 1);
     }
 }

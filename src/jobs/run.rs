@@ -55,7 +55,13 @@ impl Job {
     /// Returns the job as it is now, without its failures.
     #[must_use]
     pub fn summary(&self) -> JobView {
-        self.view_with(lock(&self.progress).summary())
+        self.view_with_failures(0)
+    }
+
+    /// Returns the job as it is now, with its first failures.
+    #[must_use]
+    pub fn view_with_failures(&self, count: usize) -> JobView {
+        self.view_with(lock(&self.progress).with_failures(count))
     }
 
     fn view_with(&self, progress: Progress) -> JobView {

@@ -21,7 +21,7 @@ use super::run::{self, Job, JobContext, Turn};
 use super::work::Worker;
 use crate::admin::{AdminService, ListReader, Operator};
 use crate::model::lock;
-use crate::scrub::ObjectScrubber;
+use crate::scrub::{ObjectScrubber, ScrubRound};
 
 /// Jobs that run at the same time. The others wait in the order of their creation.
 const MAX_RUNNING: usize = 2;
@@ -132,6 +132,24 @@ impl Jobs {
     pub fn list(&self, _: &ListReader) -> Vec<JobView> {
         let jobs: Vec<Arc<Job>> = lock(&self.by_id).values().rev().cloned().collect();
         jobs.iter().map(|job| job.summary()).collect()
+    }
+
+    /// Returns the round of the service's own scrub, if it is known. It names no target.
+    pub async fn scrub_round(&self) -> Option<ScrubRound> {
+        self.context.worker.scrub_round().await
+    }
+
+    /// Returns a job with its first failures, up to this number.
+    ///
+    /// # Errors
+    /// [`JobError::NotFound`].
+    pub fn get_part(
+        &self,
+        _: &ListReader,
+        id: &JobId,
+        failures: usize,
+    ) -> Result<JobView, JobError> {
+        Ok(self.find(id)?.view_with_failures(failures))
     }
 
     /// Returns a job.

@@ -13,7 +13,7 @@ use super::progress::{Outcome, TargetResult};
 use crate::admin::{AdminError, AdminService, EnsuredTarget, Operator};
 use crate::gateway::RequestError;
 use crate::model::{Target, WantedFile};
-use crate::scrub::{ObjectScrubber, ScrubReport};
+use crate::scrub::{ObjectScrubber, ScrubReport, ScrubRound};
 
 /// How often a target is tried while all permits are taken.
 const MAX_BUSY_TRIES: u32 = 120;
@@ -44,6 +44,11 @@ impl Worker {
             scrubber,
             operator: Operator::of_jobs(),
         }
+    }
+
+    /// Returns the round of the service's own scrub, if it is known.
+    pub async fn scrub_round(&self) -> Option<ScrubRound> {
+        self.scrubber.round().await.ok().flatten()
     }
 
     /// Works on the unit at this position. Waits a bounded time while all permits are taken.

@@ -57,6 +57,8 @@ pub struct StorageGauges {
     pub free_inodes: u64,
     /// Objects that wait for their upload to the bucket.
     pub queued_uploads: u64,
+    /// How long the oldest of them has waited. 0 without one.
+    pub oldest_upload_seconds: u64,
 }
 
 /// State of the process at one time.
@@ -69,6 +71,8 @@ pub struct Gauges {
     pub in_flight_fetches: u64,
     /// `None` if the disk does not answer.
     pub storage: Option<StorageGauges>,
+    /// Time since the scrub of the service began its round. 0 before the first one.
+    pub scrub_round_age_seconds: u64,
     pub open_alerts: u64,
     pub open_notices: u64,
     /// Log lines that were lost since the start of the process.

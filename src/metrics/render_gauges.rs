@@ -55,6 +55,11 @@ pub fn write_gauges(page: &mut MetricsPage<'_>, gauges: &Gauges) -> fmt::Result 
     if let Some(storage) = &gauges.storage {
         write_storage(page, storage)?;
     }
+    let round = MetricFamily {
+        name: "millpond_scrub_round_age_seconds",
+        help: "Time since the scrub of the service began its round.",
+    };
+    page.gauges(round, alone(gauges.scrub_round_age_seconds))?;
     match &gauges.process {
         Some(process) => write_process(page, process),
         None => Ok(()),
@@ -125,6 +130,11 @@ fn write_storage(page: &mut MetricsPage<'_>, storage: &StorageGauges) -> fmt::Re
             "millpond_upload_queue",
             "Objects that wait for their upload to the bucket.",
             storage.queued_uploads,
+        ),
+        (
+            "millpond_upload_queue_oldest_seconds",
+            "How long the oldest of these objects has waited.",
+            storage.oldest_upload_seconds,
         ),
     ];
     for (name, help, value) in gauges {

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
 
@@ -119,6 +119,47 @@ struct CursorState {
     position: u64,
     /// Time at which the last scrub began, in milliseconds since 1970.
     began: i64,
+    /// Time at which the round of this position began. Older versions did not record it.
+    round_began: Option<i64>,
+}
+
+/// Round of the scrub, for operators.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScrubRound {
+    /// Each object that was stored before is read again within one round after this time.
+    pub began: Option<SystemTime>,
+    pub last_share_began: SystemTime,
+    /// Part of the objects that the round has read, from 0 to 1.
+    pub progress: f64,
+}
+
+/// Returns the round of a cache, or `None` before the first scrub.
+///
+/// # Errors
+/// [`CacheError`] if the disk does not answer.
+pub async fn read_round(cache: &Cache) -> Result<Option<ScrubRound>, CacheError> {
+    let disk = cache.disk().clone();
+    let read = disk.run(IoClass::Maintenance, |disk| {
+        match fs::File::open(disk.layout.scrub_lock()) {
+            Ok(file) => Ok(read_state(&file.into_parts().0)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(DiskError::from(error)),
+        }
+    });
+    Ok(read.await?.map(CursorState::round))
+}
+
+impl CursorState {
+    fn round(self) -> ScrubRound {
+        let at = |millis: i64| UNIX_EPOCH + Duration::from_millis(millis.unsigned_abs());
+        #[expect(clippy::cast_precision_loss, reason = "a person reads it in percent")]
+        let progress = self.position as f64 / ScrubRange::ALL as f64;
+        ScrubRound {
+            began: self.round_began.map(at),
+            last_share_began: at(self.began),
+            progress,
+        }
+    }
 }
 
 impl ScrubLock {
@@ -159,8 +200,12 @@ impl ScrubLock {
 
     /// Begins the next share of the objects. [`ScrubLock::save`] stores that it began.
     pub fn begin_range(&mut self, share: f64) -> ScrubRange {
+        let range = ScrubRange::new(self.state.position, share);
         self.state.began = since_epoch(SystemTime::now());
-        ScrubRange::new(self.state.position, share)
+        if range.starts_new_round() {
+            self.state.round_began = Some(self.state.began);
+        }
+        range
     }
 
     /// Moves the position after this object.
@@ -178,9 +223,9 @@ impl ScrubLock {
     /// # Errors
     /// [`CacheError`] if the disk cannot be read or written.
     pub async fn save(&self) -> Result<(), CacheError> {
-        let (file, CursorState { position, began }) = (Arc::clone(&self.file), self.state);
+        let (file, state) = (Arc::clone(&self.file), self.state);
         let written = self.disk.run(IoClass::Maintenance, move |_| {
-            let text = format!("{position:016x} {began}\n");
+            let text = format!("{:016x} {}{}\n", state.position, state.began, round(state));
             file.write_all_at(text.as_bytes(), 0)?;
             Ok::<_, DiskError>(file.set_len(text.len() as u64)?)
         });
@@ -201,21 +246,29 @@ fn open(path: &Path) -> io::Result<Option<(File, CursorState)>> {
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(error)) => return Err(error),
     }
-    let mut text = [0; MAX_STATE_BYTES];
-    let length = file.read_at(&mut text, 0)?;
     // A crash may have cut the text. Then the scrub starts over.
-    let state = std::str::from_utf8(&text[..length])
-        .ok()
-        .and_then(parse)
-        .unwrap_or_default();
+    let state = read_state(&file)?.unwrap_or_default();
     Ok(Some((file, state)))
 }
 
+fn read_state(file: &File) -> io::Result<Option<CursorState>> {
+    let mut text = [0; MAX_STATE_BYTES];
+    let length = file.read_at(&mut text, 0)?;
+    Ok(std::str::from_utf8(&text[..length]).ok().and_then(parse))
+}
+
+fn round(state: CursorState) -> String {
+    state
+        .round_began
+        .map_or_else(String::new, |began| format!(" {began}"))
+}
+
 fn parse(text: &str) -> Option<CursorState> {
-    let (position, began) = text.strip_suffix('\n')?.split_once(' ')?;
+    let mut words = text.strip_suffix('\n')?.split(' ');
     Some(CursorState {
-        position: u64::from_str_radix(position, 16).ok()?,
-        began: began.parse().ok()?,
+        position: u64::from_str_radix(words.next()?, 16).ok()?,
+        began: words.next()?.parse().ok()?,
+        round_began: words.next().map(str::parse).transpose().ok()?,
     })
 }
 
@@ -278,10 +331,19 @@ mod tests {
             parse("00000000000000ff 17\n"),
             Some(CursorState {
                 position: 255,
-                began: 17
+                began: 17,
+                round_began: None,
             })
         );
-        for text in ["", "00000000000000ff 17", "x 17\n", "00000000000000ff\n"] {
+        let with_round = parse("00000000000000ff 17 16\n").unwrap();
+        assert_eq!(with_round.round_began, Some(16));
+        for text in [
+            "",
+            "00000000000000ff 17",
+            "x 17\n",
+            "00000000000000ff\n",
+            "00000000000000ff 17 x\n",
+        ] {
             assert_eq!(parse(text), None, "{text:?}");
         }
     }

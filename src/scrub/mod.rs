@@ -17,7 +17,7 @@ mod run;
 mod schedule;
 mod throttled_read;
 
-pub use cursor::ScrubLock;
+pub use cursor::{ScrubLock, ScrubRound};
 pub use defects::Defect;
 pub use on_demand::ObjectScrubber;
 pub use report::{RepairOutcome, ScrubEvent, ScrubFinding, ScrubOptions, ScrubReport};

@@ -8,7 +8,7 @@ use std::mem;
 
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::cursor::ScrubRange;
+use super::cursor::{ScrubRange, ScrubRound, read_round};
 use super::finding_recorder::FindingRecorder;
 use super::object_check;
 use super::object_repair::ObjectRepair;
@@ -40,6 +40,14 @@ impl ObjectScrubber {
     #[must_use]
     pub fn disk_trouble(&self) -> Option<String> {
         self.sources.cache.health().trouble()
+    }
+
+    /// Returns the round of the service's own scrub, or `None` before the first one.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk does not answer.
+    pub async fn round(&self) -> Result<Option<ScrubRound>, CacheError> {
+        read_round(&self.sources.cache).await
     }
 
     /// Reads the objects whose digests begin with this byte.

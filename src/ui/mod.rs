@@ -17,6 +17,7 @@ mod story;
 mod target_index;
 
 pub use assets::{Asset, AssetForm};
+pub use blocks::MAX_JOB_FAILURES;
 pub use live::{EventNotes, LiveFeed, LivePage, PageLine, PageRights, Viewer};
 pub use search::{MAX_QUERY_BYTES, SearchResults};
 pub use series::{Period, PeriodTraffic};

@@ -185,8 +185,11 @@ fn jobs() -> Markup {
                         option value="fetch" { "fetch what is not stored" }
                         option value="refresh" { "fetch again" }
                         option value="evict" { "evict the objects" }
+                        option value="scrub" { "scrub: read, and repair corrupt objects" }
                     }
-                    label for="job-list" { "One URL, or digest and URL, a line" }
+                    label for="job-list" {
+                        "One URL, or digest and URL, a line. A scrub without any reads all objects."
+                    }
                     textarea id="job-list" name="list" rows="5" required spellcheck="false" {}
                     label for="job-concurrency" { "Targets at the same time" }
                     input id="job-concurrency" name="concurrency" type="number" min="1" max="64"

@@ -6,7 +6,7 @@ use super::failure_log::{HostFailure, SeenFailure};
 use super::series::PeriodTraffic;
 use crate::cache::{DiskUsage, PinnedUse};
 use crate::fetch::{FetchView, OpenCircuit};
-use crate::jobs::JobView;
+use crate::jobs::{JobView, ScrubRound};
 use crate::metrics::{Cost, Gauges, TrafficTotals};
 use crate::model::{ClientNet, Sha256};
 use crate::notify::Incident;
@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub mismatches: Vec<SeenFailure>,
     pub hosts: Vec<(Box<str>, Cost)>,
     pub clients: Vec<(ClientNet, Cost)>,
+    /// `None` before the first scrub of the service.
+    pub scrub: Option<ScrubRound>,
     /// Newest first.
     pub jobs: Vec<JobView>,
 }

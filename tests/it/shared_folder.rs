@@ -308,7 +308,7 @@ fn lost_index_keeps_queue_of_other_process() {
         .execute("VACUUM INTO ?1", [draft.to_str()])
         .expect("the index can be copied");
     let sql = "INSERT INTO bucket VALUES ('bucket');
-               INSERT INTO pending SELECT sha256, randomblob(32), 0, NULL FROM objects";
+               INSERT INTO pending SELECT sha256, randomblob(32), 0, NULL, 0 FROM objects";
     open(&draft)
         .execute_batch(sql)
         .expect("the statements are valid");

@@ -1,6 +1,7 @@
 //! The operators' page: live blocks, search, stories, and escaping.
 
 mod access;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::time::Instant;

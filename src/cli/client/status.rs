@@ -64,6 +64,13 @@ fn lines_of(stats: &Value) -> Vec<String> {
             size_of(&disk["free_bytes"]),
         )
     });
+    if disk["queued_uploads"].as_u64() > Some(0) {
+        lines.push(format!(
+            "uploads    {} to the bucket, the oldest waits since {}",
+            disk["queued_uploads"],
+            text(&disk["oldest_upload"]),
+        ));
+    }
     lines.push(format!("fetches    {}", stats["in_flight"]));
     let traffic = &stats["since_start"];
     if !traffic.is_null() {

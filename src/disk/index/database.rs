@@ -13,7 +13,7 @@ use crate::disk::layout::Layout;
 use crate::disk::{DiskError, durable_dirs};
 
 /// Version of the schema. Tables of another version are dropped and created again.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 
 /// Bound on the time that a write waits for the transaction of another process. Transactions take
 /// milliseconds.
@@ -51,6 +51,7 @@ const SCHEMA: &str = "
         key BLOB NOT NULL,
         not_before INTEGER NOT NULL,
         holder TEXT,
+        queued_at INTEGER NOT NULL,
         PRIMARY KEY (sha256, key)
     ) WITHOUT ROWID;
     CREATE INDEX pending_by_time ON pending (not_before);
@@ -86,7 +87,7 @@ const SCHEMA: &str = "
         UPDATE ledger SET observed_bytes = observed_bytes
             + (NEW.is_observed - OLD.is_observed) * NEW.disk_bytes;
     END;
-    PRAGMA user_version = 5;
+    PRAGMA user_version = 6;
 ";
 
 /// Opens the file of the index, and creates its tables if their version is another one. Returns

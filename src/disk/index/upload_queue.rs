@@ -3,6 +3,8 @@
 //! If the index is lost, reindexing fills the queue again from the markers in the folder. This file
 //! must not know how the bucket is reached. Its main type is [`UploadQueue`].
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use rusqlite::{OptionalExtension as _, params};
 
 use super::connection::IndexConnection;
@@ -62,6 +64,17 @@ impl<'a> UploadQueue<'a> {
         Ok(count.unsigned_abs())
     }
 
+    /// Returns when the upload that has waited longest was queued, by this index.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
+    pub fn oldest(self) -> Result<Option<SystemTime>, DiskError> {
+        let connection = self.connection.read();
+        let sql = "SELECT min(queued_at) FROM pending";
+        let queued_at: Option<i64> = connection.query_row(sql, [], |row| row.get(0))?;
+        Ok(queued_at.map(|at| UNIX_EPOCH + Duration::from_millis(at.unsigned_abs())))
+    }
+
     /// Returns the bucket that the queue and the list belong to, or `None` if there is no bucket.
     ///
     /// # Errors
@@ -94,8 +107,8 @@ impl<'a> UploadQueue<'a> {
         let mut added = 0;
         for upload in pending {
             added += transaction.execute(
-                "INSERT OR IGNORE INTO pending VALUES (?1, ?2, 0, NULL)",
-                params![upload.sha256.as_bytes(), upload.key.as_bytes()],
+                "INSERT OR IGNORE INTO pending VALUES (?1, ?2, 0, NULL, ?3)",
+                params![upload.sha256.as_bytes(), upload.key.as_bytes(), now()],
             )?;
         }
         transaction.commit()?;

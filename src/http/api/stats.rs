@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::host_totals::{HostTotals, MAX_GROUPS, totals_by_host};
 use super::query::Query;
 use super::response::{ApiResponse, ok};
+use super::values::Moment;
 use crate::admin::{AdminError, Permission};
 use crate::cache::DiskUsage;
 use crate::gateway::RequestError;
@@ -52,6 +53,10 @@ pub struct DiskStats {
     /// Bytes of the file system that this process may still use.
     free_bytes: u64,
     free_inodes: u64,
+    /// Objects that wait for their upload to the bucket.
+    queued_uploads: u64,
+    /// When the one that has waited longest was queued.
+    oldest_upload: Option<Moment>,
 }
 
 /// Sums of the counters of this process.
@@ -183,6 +188,8 @@ impl From<DiskUsage> for DiskStats {
             max_size_bytes: usage.max_size_bytes,
             free_bytes: usage.free_bytes,
             free_inodes: usage.free_inodes,
+            queued_uploads: usage.queued_uploads,
+            oldest_upload: usage.oldest_upload.map(Into::into),
         }
     }
 }

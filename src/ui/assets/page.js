@@ -322,7 +322,8 @@
       concurrency: Number(form.elements.concurrency.value),
     };
     const count = order.list.split("\n").filter((line) => line.trim()).length;
-    if (!(await confirmed("Start the job", `It works on ${count} lines.`, order.kind))) return;
+    const scope = count ? `It works on ${count} lines.` : "It reads all objects.";
+    if (!(await confirmed("Start the job", scope, order.kind))) return;
     try {
       const response = await send("../api/v1/jobs", { method: "POST", body: JSON.stringify(order) });
       if (!response.ok) {
@@ -359,6 +360,9 @@
   byId("query").addEventListener("input", () => {
     clearTimeout(searchTimer);
     searchTimer = setTimeout(search, SEARCH_DELAY_MS);
+  });
+  byId("job-kind").addEventListener("change", (event) => {
+    byId("job-list").required = event.target.value !== "scrub";
   });
   byId("job-form").addEventListener("submit", (event) => {
     event.preventDefault();

@@ -65,7 +65,7 @@ pub fn nodes(snapshot: &Snapshot) -> Markup {
         div.scroll { table {
             thead { tr {
                 th { "Name" } th { "Version" } th { "State" } th { "Started" }
-                th.number { "Free space" } th.number { "Fetches" }
+                th.number { "Free space" } th.number { "Fetches" } th { "Scrub" }
             } }
             tbody { tr {
                 td { (shown::visible(&snapshot.name)) " (this node)" }
@@ -74,7 +74,22 @@ pub fn nodes(snapshot: &Snapshot) -> Markup {
                 td { (shown::time(snapshot.started_at)) }
                 td.number { (free.map_or_else(|| "unknown".to_owned(), shown::bytes)) }
                 td.number { (shown::count(snapshot.gauges.in_flight_fetches)) }
+                td { (scrub(snapshot)) }
             } }
         } }
+    }
+}
+
+/// Shows the round of the scrub: how old it is, and how far.
+fn scrub(snapshot: &Snapshot) -> Markup {
+    html! {
+        @match &snapshot.scrub {
+            None => "none yet",
+            Some(round) => {
+                (format!("{:.0} % of a round", round.progress * 100.0))
+                @if let Some(began) = round.began { " since " (shown::time(began)) }
+                ", last share " (shown::time(round.last_share_began))
+            }
+        }
     }
 }

@@ -6,8 +6,8 @@ use crate::jobs::{JobState, JobView};
 use crate::ui::shown;
 use crate::ui::snapshot::Snapshot;
 
-/// Failures of one job that are shown.
-const MAX_FAILURES: usize = 20;
+/// Bound on the failures of one job that are shown.
+pub const MAX_JOB_FAILURES: usize = 20;
 
 /// Shows the jobs, the newest first.
 pub fn jobs(snapshot: &Snapshot) -> Markup {
@@ -58,7 +58,7 @@ fn failures(job: &JobView) -> Markup {
         @if !job.progress.failures.is_empty() {
             details id={ "job-failures-" (job.id.as_str()) } {
                 summary { "Failures" }
-                @for failure in job.progress.failures.iter().take(MAX_FAILURES) {
+                @for failure in job.progress.failures.iter().take(MAX_JOB_FAILURES) {
                     p {
                         // The job itself may fail, without a target.
                         @if !failure.url.is_empty() { (shown::target_link(&failure.url)) " " }

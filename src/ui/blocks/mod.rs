@@ -12,6 +12,8 @@ mod traffic;
 
 use maud::Markup;
 
+pub use jobs::MAX_JOB_FAILURES;
+
 use super::snapshot::Snapshot;
 
 /// Makes one block.

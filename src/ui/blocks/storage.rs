@@ -48,7 +48,7 @@ fn usage_of(usage: &DiskUsage, pinned: Option<PinnedUse>) -> Markup {
 
 /// Shows the state of the bucket.
 pub fn bucket(snapshot: &Snapshot) -> Markup {
-    let queued = snapshot.disk.as_ref().map(|disk| disk.queued_uploads);
+    let usage = snapshot.disk.as_ref();
     html! {
         @match &snapshot.bucket {
             None => p { "No bucket is configured." },
@@ -59,8 +59,13 @@ pub fn bucket(snapshot: &Snapshot) -> Markup {
                     (state("writes", bucket.is_failing_writes))
                 }
                 @if let Some(error) = &bucket.last_error { p.bad { (shown::visible(error)) } }
-                @if let Some(queued) = queued {
-                    p { (shown::count(queued)) " objects wait for their upload." }
+                @if let Some(usage) = usage {
+                    p {
+                        (shown::count(usage.queued_uploads)) " objects wait for their upload."
+                        @if let Some(oldest) = usage.oldest_upload {
+                            " The oldest has waited since " (shown::time(oldest)) "."
+                        }
+                    }
                 }
             }
         }

@@ -173,6 +173,21 @@ fn ls_filters_and_totals() {
     );
     let run = office.run(&["ls", "--prefix", &prefix]);
     assert!(run.stdout.contains("4.9 KiB"), "{run:?}");
+    // Programs can have numbers in place of units.
+    let run = office.run(&["ls", "--bytes", "--prefix", &prefix]);
+    assert_eq!(
+        run.stdout.split_whitespace().nth(1),
+        Some("5000"),
+        "{run:?}"
+    );
+    let run = office.run(&["ls", "--bytes", "--total"]);
+    assert!(run.stdout.contains("with 10000 bytes,"), "{run:?}");
+    let run = office.run(&["stat", "--bytes", &first]);
+    assert_eq!(
+        run.stdout.split_whitespace().nth(1),
+        Some("5000"),
+        "{run:?}"
+    );
     let shown = office
         .run(&["ls", "--json", "--prefix", &prefix])
         .documents();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::api_client::ApiClient;
 use super::failure::Failure;
-use super::table::{ListForm, size, size_of, text};
+use super::table::{ListForm, SizeForm, text};
 use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, Reader, print_line};
 use crate::model::{HumanDuration, Sha256};
@@ -30,7 +30,11 @@ const SORTS: [&str; 8] = [
   millpond ls --sort=-size --pinned
   millpond ls --host example.org --class immutable
   millpond ls --prefix https://example.org/pub/ --older-than 90days --json
-  millpond ls --total")]
+  millpond ls --bytes | sort -k2 -n
+  millpond ls --total
+
+A terminal shows a header, short digests, ages and totals. A pipe gets whole digests and dates, and
+neither header nor totals. --json is the form for programs.")]
 pub struct Ls {
     /// Only files of this host
     #[arg(long, value_name = "HOST")]
@@ -62,6 +66,8 @@ pub struct Ls {
     /// Only print the totals
     #[arg(long)]
     total: bool,
+    #[command(flatten)]
+    sizes: SizeForm,
 }
 
 fn parse_duration(text: &str) -> Result<HumanDuration, crate::model::ParseUnitError> {
@@ -87,12 +93,12 @@ impl Totals {
         }
     }
 
-    fn line(&self) -> String {
+    fn line(&self, sizes: SizeForm) -> String {
         format!(
             "{} files, {} of them cached with {}, {} pinned",
             self.files,
             self.cached,
-            size(self.cached_bytes),
+            sizes.total(self.cached_bytes),
             self.pinned
         )
     }
@@ -132,7 +138,7 @@ impl Ls {
                 let reader = match form {
                     _ if self.total => Reader::Present,
                     OutputForm::Json => print_line(object)?,
-                    OutputForm::Text => print_line(&object_line(object, list))?,
+                    OutputForm::Text => print_line(&object_line(object, list, self.sizes))?,
                 };
                 if reader == Reader::Gone {
                     return Ok(());
@@ -146,7 +152,7 @@ impl Ls {
         match form {
             OutputForm::Json if self.total => print_line(&totals.document())?,
             OutputForm::Text if self.total || list == ListForm::Terminal => {
-                print_line(&totals.line())?
+                print_line(&totals.line(self.sizes))?
             }
             OutputForm::Json | OutputForm::Text => Reader::Present,
         };
@@ -175,7 +181,7 @@ impl Ls {
 }
 
 /// Formats a listed target as one line.
-fn object_line(object: &Value, list: ListForm) -> String {
+fn object_line(object: &Value, list: ListForm, sizes: SizeForm) -> String {
     let state = match (&object["pinned"], &object["cached"]) {
         (Value::Bool(true), _) => "pinned",
         (_, Value::Bool(true)) => "cached",
@@ -184,7 +190,7 @@ fn object_line(object: &Value, list: ListForm) -> String {
     format!(
         "{}  {:>10}  {:>5}  {:>5}  {:<10}  {state:<7}  {}",
         list.digest(&object["sha256"]),
-        size_of(&object["size_bytes"]),
+        sizes.of(&object["size_bytes"]),
         list.time(&object["first_seen"]),
         list.time(&object["last_used"]),
         text(&object["class"]),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::api_client::ApiClient;
 use super::failure::Failure;
-use super::table::{ListForm, counted, size, size_of, text};
+use super::table::{ListForm, SizeForm, counted, text};
 use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, print_line};
 use crate::model::FileUrl;
@@ -15,10 +15,13 @@ use crate::model::FileUrl;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   millpond stat https://example.org/x-1.0.tar.gz
+  millpond stat --bytes https://example.org/x-1.0.tar.gz
   millpond stat --json https://example.org/x-1.0.tar.gz | jq .records")]
 pub struct Stat {
     /// URL of the file
     url: FileUrl,
+    #[command(flatten)]
+    sizes: SizeForm,
 }
 
 impl Stat {
@@ -41,13 +44,18 @@ impl Stat {
             ))?;
         }
         for record in array(&shown["records"]) {
-            print_line(&record_line(record, text(&shown["class"]), list))?;
+            print_line(&record_line(
+                record,
+                text(&shown["class"]),
+                list,
+                self.sizes,
+            ))?;
         }
         for observation in array(&shown["observations"]) {
-            print_line(&observation_line(observation, list))?;
+            print_line(&observation_line(observation, list, self.sizes))?;
         }
         if list == ListForm::Terminal {
-            print_line(&totals_line(&shown))?;
+            print_line(&totals_line(&shown, self.sizes))?;
         }
         if let Some(digest) = shown["required_sha256"].as_str() {
             print_line(&format_args!("{digest}  required by policy.checksums_file"))?;
@@ -61,7 +69,7 @@ fn array(value: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// Formats the number of records and stored responses, and the bytes on the disk.
-fn totals_line(shown: &Value) -> String {
+fn totals_line(shown: &Value, sizes: SizeForm) -> String {
     let (mut entries, mut cached_bytes) = (0, 0);
     for record in array(&shown["records"]) {
         entries += 1;
@@ -74,12 +82,12 @@ fn totals_line(shown: &Value) -> String {
         "{}, {}, {} cached",
         counted(&json!(entries), "record"),
         counted(&json!(observations), "stored response"),
-        size(cached_bytes)
+        sizes.total(cached_bytes)
     )
 }
 
 /// Formats a record as one line.
-fn record_line(record: &Value, class: &str, list: ListForm) -> String {
+fn record_line(record: &Value, class: &str, list: ListForm, sizes: SizeForm) -> String {
     let storage = if record["cached"] == true {
         "cached"
     } else {
@@ -98,7 +106,7 @@ fn record_line(record: &Value, class: &str, list: ListForm) -> String {
     format!(
         "{}  {:>10}  {:>5}  {:>5}  {:<24}  {storage}{words}  {class}",
         list.digest(&record["sha256"]),
-        size_of(&record["size_bytes"]),
+        sizes.of(&record["size_bytes"]),
         list.time(&record["first_seen"]),
         list.time(&record["last_used"]),
         text(&record["source"]),
@@ -106,11 +114,11 @@ fn record_line(record: &Value, class: &str, list: ListForm) -> String {
 }
 
 /// Formats a stored response of class `revalidate` as one line.
-fn observation_line(observation: &Value, list: ListForm) -> String {
+fn observation_line(observation: &Value, list: ListForm, sizes: SizeForm) -> String {
     format!(
         "{}  {:>10}  {:>5}  {:>5}  {:<24}  status {}  revalidate",
         list.digest(&observation["sha256"]),
-        size_of(&observation["size_bytes"]),
+        sizes.of(&observation["size_bytes"]),
         list.time(&observation["received_at"]),
         "-",
         text(&observation["source"]),

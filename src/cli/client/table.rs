@@ -50,6 +50,34 @@ impl ListForm {
     }
 }
 
+/// Form of sizes in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
+pub struct SizeForm {
+    /// Print sizes in bytes, without a unit
+    #[arg(long)]
+    bytes: bool,
+}
+
+impl SizeForm {
+    /// Returns the size of a JSON number of bytes.
+    pub fn of(self, value: &Value) -> String {
+        if self.bytes {
+            value.as_u64().unwrap_or_default().to_string()
+        } else {
+            size_of(value)
+        }
+    }
+
+    /// Returns a number of bytes of a total.
+    pub fn total(self, bytes: u64) -> String {
+        if self.bytes {
+            format!("{bytes} bytes")
+        } else {
+            size(bytes)
+        }
+    }
+}
+
 /// Returns a number of bytes with a binary unit, such as `1.2 GiB`.
 pub fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()

@@ -38,5 +38,6 @@ pub mod policy;
 mod retry;
 pub mod scrub;
 pub mod services;
+pub mod spec;
 pub mod ui;
 pub mod users;

@@ -127,6 +127,7 @@ const MODULES: [(&str, &[&str]); 28] = [
     ("logging", &["model"]),
     ("metrics", &["model"]),
     ("retry", &["model"]),
+    ("spec", &["model"]),
     ("freshness", &["model"]),
     ("model", &[]),
 ];

@@ -1,0 +1,237 @@
+//! Tests of whole specs.
+
+use super::*;
+
+fn options() -> SpecOptions {
+    let define = |text: &str| text.parse::<SpecDefine>().unwrap();
+    SpecOptions {
+        defines: vec![
+            define("__crates_url https://crates.example.org/v1/"),
+            define("__pypi_url https://pypi.example.org/source/"),
+        ],
+    }
+}
+
+fn list(spec: &str) -> Vec<SpecSource> {
+    list_sources(spec.as_bytes(), &options()).unwrap().sources
+}
+
+/// Returns the URLs of a spec that defines a name and a version.
+fn urls(lines: &str) -> Vec<String> {
+    let spec = format!("Name: x\nVersion: 1.2~rc1\nURL: https://example.org/x\n{lines}\n");
+    let urls = list(&spec).into_iter().flat_map(|source| source.urls);
+    urls.map(|url| url.url).collect()
+}
+
+#[test]
+fn own_and_built_in_macros_resolve() {
+    for (lines, expected) in [
+        (
+            "Source0: %{url}/%{name}-%{version}.tar.gz",
+            "https://example.org/x/x-1.2~rc1.tar.gz",
+        ),
+        (
+            "%global c abcdefghij\n%global s %(c=%{c}; echo ${c:0:7})\nSource: %{url}/%{s}.zip",
+            "https://example.org/x/abcdefg.zip",
+        ),
+        (
+            "%define v() %{1}.%{2}\nSource: %{url}/%{v 3 4}.zip",
+            "https://example.org/x/3.4.zip",
+        ),
+        (
+            "%define a \\\n  b\nSource: %{url}/%a.zip",
+            "https://example.org/x/b.zip",
+        ),
+        (
+            "Source: %{url}/%{?no:z}%{!?no:y}%{?version:v}.zip",
+            "https://example.org/x/yv.zip",
+        ),
+        (
+            "Source: %{url}/%{version_no_tilde}.zip",
+            "https://example.org/x/1.2-rc1.zip",
+        ),
+        (
+            "Source: %{url}/%{version_no_tilde %{quote:%nil}}.zip",
+            "https://example.org/x/1.2rc1.zip",
+        ),
+        (
+            "Source: %{url}/%{gsub %{version} ~ _}.zip",
+            "https://example.org/x/1.2_rc1.zip",
+        ),
+        ("Source: %{url}/%[1 + 1].zip", "https://example.org/x/2.zip"),
+        (
+            "%global crate y\nSource: %{crates_source}",
+            "https://crates.example.org/v1/y/1.2-rc1/download",
+        ),
+        (
+            "Source: %crates_source z 3.0",
+            "https://crates.example.org/v1/z/3.0/download",
+        ),
+        (
+            "%global pypi_name Yy\nSource: %{pypi_source}",
+            "https://pypi.example.org/source/Y/Yy/Yy-1.2rc1.tar.gz",
+        ),
+        (
+            "%global forgeurl https://github.example.org/o/x\n%global tag r1\n%forgemeta\n\
+          Source: %{forgesource}",
+            "https://github.example.org/o/x/archive/r1/x-r1.tar.gz",
+        ),
+        (
+            "%global goipath github.example.org/o/g\n%gometa -f\nSource: %{gosource}",
+            "https://github.example.org/o/g/archive/v1.2-rc1/g-1.2-rc1.tar.gz",
+        ),
+        (
+            "Source: %{url}/%{stable_kf6}/%{majmin_ver_kf6}/x.tar.xz",
+            "https://example.org/x/stable/1.2~rc1/x.tar.xz",
+        ),
+        (
+            "%bcond_without a\nSource: %{url}/%{with a}%{without a}.zip",
+            "https://example.org/x/10.zip",
+        ),
+        (
+            "%bcond b 1\nSource: %{url}/%{with b}.zip",
+            "https://example.org/x/1.zip",
+        ),
+        (
+            "Source: %{url}/%{late}.zip\n%global late z",
+            "https://example.org/x/z.zip",
+        ),
+        (
+            "Source: %{url}/get?f=x-1.zip#/y.zip",
+            "https://example.org/x/get?f=x-1.zip",
+        ),
+        (
+            "%sourcelist\n%{url}/a.zip\n%description",
+            "https://example.org/x/a.zip",
+        ),
+        (
+            "%description\nSource: https://example.org/no\n%package a\nSource: %{url}/b.zip",
+            "https://example.org/x/b.zip",
+        ),
+        (
+            "Source: https://example.org/100%%25.zip",
+            "https://example.org/100%25.zip",
+        ),
+    ] {
+        assert_eq!(urls(lines), [expected], "{lines}");
+    }
+}
+
+#[test]
+fn all_branches_are_listed() {
+    let found = list(
+        "Name: x\n%if 0%{?fedora} >= 30\n%global v 2\n%else\n%global v 1\n%endif\n\
+         Source0: https://example.org/x-%{v}.zip\n%ifarch aarch64\n\
+         Source1: https://example.org/arm.zip\n%if 0\n%else\n\
+         Source2: https://example.org/deep.zip\n%endif\n%endif\n",
+    );
+    let urls: Vec<_> = found.iter().flat_map(|source| &source.urls).collect();
+    let urls: Vec<_> = urls
+        .iter()
+        .map(|url| (&url.url[..], url.in_other_branch))
+        .collect();
+    assert_eq!(
+        urls,
+        [
+            ("https://example.org/x-1.zip", false),
+            ("https://example.org/x-2.zip", true),
+            ("https://example.org/arm.zip", true),
+            ("https://example.org/deep.zip", true),
+        ]
+    );
+}
+
+#[test]
+fn unresolved_source_names_macro_and_line() {
+    let note = |lines: &str| {
+        let found = list(&format!("Name: x\n{lines}"));
+        assert!(found[0].urls.is_empty(), "{lines}");
+        let notes = found[0].unresolved.iter().map(ToString::to_string);
+        notes.collect::<Vec<_>>().join("; ")
+    };
+    for (lines, expected) in [
+        (
+            "Source: https://example.org/%{none}.zip",
+            "%{none} in line 2: is not defined",
+        ),
+        (
+            "%global d %(date +%%Y)\n\nSource: https://example.org/%{d}",
+            "%(date +%%Y) in line 2: is a shell command, which Millpond does not run",
+        ),
+        (
+            "Source: %{lua: print(1)}",
+            "%{lua:...} in line 2: is a Lua script, which Millpond does not run",
+        ),
+        (
+            "%define a %b\n%define b %a\nSource: https://example.org/%a",
+            "%a in line 4: macros are nested more than 64 deep",
+        ),
+        (
+            "%global crate y\nSource: %{crates_source a %{none}}",
+            "%{none} in line 3: is not defined",
+        ),
+        (
+            "%global forgeurl https://example.org/o/x\nVersion: 1\nSource: %{forgesource}",
+            "the source of kind forge in line 4: cannot be computed of these values",
+        ),
+    ] {
+        assert_eq!(note(lines), expected, "{lines}");
+    }
+}
+
+#[test]
+fn macros_that_grow_are_bounded() {
+    let mut spec = "Name: x\n%define m0 aaaaaaaaaa\n".to_owned();
+    for level in 1..40 {
+        let below = format!("%m{}", level - 1).repeat(10);
+        spec += &format!("%define m{level} {below}\n");
+    }
+    spec += "Source: https://example.org/%m39\n";
+    for _ in 0..1000 {
+        spec += "Source: https://example.org/%m39\n";
+    }
+    let found = list(&spec);
+    assert!(found.iter().all(|source| source.urls.is_empty()));
+    let deep = format!(
+        "Name: x\nSource: https://example.org/{}a",
+        "%{?a:".repeat(100_000)
+    );
+    assert_eq!(list(&deep).len(), 1);
+}
+
+#[test]
+fn texts_that_are_no_spec_are_refused() {
+    let refused = |bytes: &[u8]| list_sources(bytes, &options()).unwrap_err();
+    assert_eq!(refused(b"Name: x\0"), SpecError::Binary);
+    assert_eq!(refused(b"hello\n"), SpecError::NoName);
+    assert_eq!(refused(b""), SpecError::NoName);
+    let large = vec![b'\n'; MAX_SPEC_BYTES + 1];
+    assert_eq!(refused(&large), SpecError::TooLarge(MAX_SPEC_BYTES));
+    let latin = b"Name: x\nSummary: caf\xe9\nSource: https://example.org/x.zip\n";
+    let listed = list_sources(latin, &options()).unwrap();
+    assert_eq!(listed.sources[0].urls[0].url, "https://example.org/x.zip");
+}
+
+#[test]
+fn rewriting_changes_only_url_bytes() {
+    let spec = b"Name: x\nVersion: 1\nSummary: caf\xe9\n%global v %{version}\n\
+        Source0:\thttps://example.org/%{name}-%{v}.zip  \r\nSource1: local.zip\n\
+        Patch0: %{?no}https://example.org/a.patch#/b.patch\nSource2: https://example.org/%{no}\n";
+    let rewritten = rewrite_sources(spec, "http://gw:1", &options()).unwrap();
+    let expected = String::from_utf8_lossy(spec)
+        .replace("\thttps://", "\thttp://gw:1/https://")
+        .replace("%{?no}https://", "http://gw:1/%{?no}https://");
+    assert_eq!(String::from_utf8_lossy(&rewritten.bytes), expected);
+    let outcomes: Vec<_> = rewritten
+        .sources
+        .iter()
+        .map(|(_, outcome)| *outcome)
+        .collect();
+    use RewriteOutcome::{Changed, Unchanged, Unresolved};
+    assert_eq!(outcomes, [Changed, Changed, Unresolved]);
+    let again = rewrite_sources(&rewritten.bytes, "http://gw:1", &options()).unwrap();
+    assert_eq!(again.bytes, rewritten.bytes);
+    assert_eq!(again.sources[0].1, Unchanged);
+    let undone = undo_rewrite(&rewritten.bytes, "http://gw:1", &options()).unwrap();
+    assert_eq!(undone.bytes, spec);
+}

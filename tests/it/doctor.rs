@@ -1,5 +1,6 @@
 //! Tests that the output and the exit code of `millpond doctor` report whether a gateway is ready.
 
+mod install;
 mod nginx;
 mod reach;
 

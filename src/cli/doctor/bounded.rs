@@ -67,7 +67,7 @@ pub async fn output_of(mut command: Command, limit: Duration) -> io::Result<Prog
 fn read(pipe: Option<impl Read>) -> String {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {
-        // What was read before a failure is enough for a finding.
+        // The part before a failure is enough for a finding.
         drop(pipe.take(MAX_OUTPUT_BYTES).read_to_end(&mut bytes));
     }
     String::from_utf8_lossy(&bytes).into_owned()

@@ -18,7 +18,7 @@ const CACHE_FOLDERS: [&str; 5] = ["objects", "records", "observations", "staging
 /// Part of all inodes that `cache.min_free_inodes` is at most.
 const MAX_INODE_SHARE: u64 = 20;
 
-/// What the owner of a folder must be allowed: to list, to write, and to enter it.
+/// Mode with which the owner of a folder may list, write and enter it.
 const OWNER_MODE: u32 = 0o700;
 
 /// How far in the future the date of a file may be. File systems round dates.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::bounded::{ProgramOutput, output_of};
 use super::finding::Finding;
-use super::nginx_file::Directives;
+use super::nginx_file::NginxDirectives;
 use crate::config::Config;
 use crate::model::sanitize_line;
 
@@ -75,7 +75,7 @@ pub async fn check(config: &Config, file: Option<&Path>) -> Vec<Finding> {
     }
     match output_of(print, NGINX_TIMEOUT).await {
         Ok(output) if output.succeeded => {
-            let nginx = Directives::parse(&output.stdout);
+            let nginx = NginxDirectives::parse(&output.stdout);
             if file.is_none() && !nginx.has(REQUEST_LINE) {
                 let text = "the nginx of this machine does not use the files in nginx/";
                 let advice = "name the configuration of the one before Millpond with --nginx FILE";
@@ -152,7 +152,7 @@ fn version_finding(text: &str) -> Option<Finding> {
 }
 
 /// Compares the settings with the configuration.
-fn settings_findings(config: &Config, nginx: &Directives) -> Vec<Finding> {
+fn settings_findings(config: &Config, nginx: &NginxDirectives) -> Vec<Finding> {
     let mut findings: Vec<_> = SETTINGS
         .iter()
         .filter(|setting| !nginx.has(setting))
@@ -175,7 +175,7 @@ fn settings_findings(config: &Config, nginx: &Directives) -> Vec<Finding> {
 }
 
 /// Checks that an upstream has the port of a key. The address may be another one, as in containers.
-fn upstream_finding(nginx: &Directives, key: &str, listen: &str) -> Option<Finding> {
+fn upstream_finding(nginx: &NginxDirectives, key: &str, listen: &str) -> Option<Finding> {
     let (_, port) = listen.rsplit_once(':')?;
     let has_port = nginx.all("server").any(|arguments| {
         let address = arguments
@@ -194,7 +194,7 @@ fn upstream_finding(nginx: &Directives, key: &str, listen: &str) -> Option<Findi
 }
 
 /// Checks the proxy port: it is optional in nginx, and both agree about the PROXY header.
-fn proxy_finding(config: &Config, nginx: &Directives) -> Option<Finding> {
+fn proxy_finding(config: &Config, nginx: &NginxDirectives) -> Option<Finding> {
     let proxy = &config.proxy;
     let has_upstream = upstream_finding(nginx, "proxy.listen", &proxy.listen).is_none();
     if proxy.listen.is_empty() || !has_upstream {
@@ -213,7 +213,7 @@ fn proxy_finding(config: &Config, nginx: &Directives) -> Option<Finding> {
 }
 
 /// Checks the location from which nginx sends objects.
-fn objects_finding(config: &Config, nginx: &Directives) -> Option<Finding> {
+fn objects_finding(config: &Config, nginx: &NginxDirectives) -> Option<Finding> {
     let location = config.gateway.accel_redirect.as_str();
     if location.is_empty() {
         return None;

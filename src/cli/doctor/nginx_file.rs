@@ -1,12 +1,12 @@
-//! Directives of an nginx configuration, as `nginx -T` prints it.
+//! NginxDirectives of an nginx configuration, as `nginx -T` prints it.
 //!
-//! nginx has judged the text before. Its main type is [`Directives`].
+//! nginx has judged the text before. Its main type is [`NginxDirectives`].
 
 /// All directives, blocks and their contents alike, in the order of the text.
-pub struct Directives(Vec<Directive>);
+pub struct NginxDirectives(Vec<NginxDirective>);
 
 /// A directive, such as `listen 80 default_server`.
-pub struct Directive {
+pub struct NginxDirective {
     words: Vec<String>,
     /// Position of the first directive after its block.
     end: usize,
@@ -15,29 +15,33 @@ pub struct Directive {
 /// Maximum number of directives that are read.
 const MAX_DIRECTIVES: usize = 100_000;
 
-impl Directives {
+impl NginxDirectives {
     /// Parses a text.
     pub fn parse(text: &str) -> Self {
         let (mut all, mut open, mut words) = (Vec::new(), Vec::new(), Vec::new());
-        for token in Tokens(text) {
+        for token in NginxTokens(text) {
             match token {
-                Token::Word(word) => words.push(word),
-                Token::End | Token::Open | Token::Close if all.len() >= MAX_DIRECTIVES => break,
-                Token::Open => {
+                NginxToken::Word(word) => words.push(word),
+                NginxToken::End | NginxToken::Open | NginxToken::Close
+                    if all.len() >= MAX_DIRECTIVES =>
+                {
+                    break;
+                }
+                NginxToken::Open => {
                     open.push(all.len());
-                    all.push(Directive {
+                    all.push(NginxDirective {
                         words: std::mem::take(&mut words),
                         end: usize::MAX,
                     });
                 }
-                Token::End => {
+                NginxToken::End => {
                     let end = all.len() + 1;
-                    all.push(Directive {
+                    all.push(NginxDirective {
                         words: std::mem::take(&mut words),
                         end,
                     });
                 }
-                Token::Close => {
+                NginxToken::Close => {
                     if let Some(block) = open.pop() {
                         let end = all.len();
                         if let Some(directive) = all.get_mut(block) {
@@ -72,7 +76,7 @@ impl Directives {
 }
 
 fn arguments_of<'a>(
-    directives: &'a [Directive],
+    directives: &'a [NginxDirective],
     name: &'a str,
 ) -> impl Iterator<Item = &'a [String]> {
     directives.iter().filter_map(move |directive| {
@@ -82,19 +86,19 @@ fn arguments_of<'a>(
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Token {
+enum NginxToken {
     Word(String),
     End,
     Open,
     Close,
 }
 
-struct Tokens<'a>(&'a str);
+struct NginxTokens<'a>(&'a str);
 
-impl Iterator for Tokens<'_> {
-    type Item = Token;
+impl Iterator for NginxTokens<'_> {
+    type Item = NginxToken;
 
-    fn next(&mut self) -> Option<Token> {
+    fn next(&mut self) -> Option<NginxToken> {
         loop {
             self.0 = self.0.trim_start();
             match self.0.strip_prefix('#') {
@@ -104,22 +108,22 @@ impl Iterator for Tokens<'_> {
         }
         let mut rest = self.0.chars();
         let token = match rest.next()? {
-            ';' => Token::End,
-            '{' => Token::Open,
-            '}' => Token::Close,
+            ';' => NginxToken::End,
+            '{' => NginxToken::Open,
+            '}' => NginxToken::Close,
             quote @ ('"' | '\'') => {
                 let word = quoted(&mut rest, quote);
                 self.0 = rest.as_str();
-                return Some(Token::Word(word));
+                return Some(NginxToken::Word(word));
             }
-            _ => return Some(Token::Word(self.plain_word())),
+            _ => return Some(NginxToken::Word(self.plain_word())),
         };
         self.0 = rest.as_str();
         Some(token)
     }
 }
 
-impl Tokens<'_> {
+impl NginxTokens<'_> {
     /// Reads a word without quotes. A brace after a dollar sign belongs to a variable.
     fn plain_word(&mut self) -> String {
         let mut in_variable = false;
@@ -156,7 +160,7 @@ mod tests {
         let text = "# configuration file /etc/nginx.conf:\nuser www-data;\nmap $a $b { default 0; \
                     \"~^0 \\\"x\\\" {2};\" 1; }\nserver { listen 80; location /_o/ { internal; \
                     alias /srv/o/; } set $x '${y}'; root /srv/${host}/x; }\nuser last";
-        let all = Directives::parse(text);
+        let all = NginxDirectives::parse(text);
         assert!(all.has(&["user", "www-data"]) && all.has(&["listen", "80"]));
         assert!(all.has(&["~^0 \"x\" {2};", "1"]) && all.has(&["set", "$x", "${y}"]));
         assert!(all.has(&["root", "/srv/${host}/x"]) && !all.has(&["user", "last"]));
@@ -175,8 +179,8 @@ mod tests {
         for text in [
             "", "}", "} a;", "{{{", "a \"b", "\\", "# x", "a b {", "a ${", "'\\",
         ] {
-            drop(Directives::parse(text));
+            drop(NginxDirectives::parse(text));
         }
-        assert!(Directives::parse("} a;").has(&["a"]));
+        assert!(NginxDirectives::parse("} a;").has(&["a"]));
     }
 }

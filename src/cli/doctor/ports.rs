@@ -19,7 +19,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest part of an answer that is read, in bytes.
 const MAX_ANSWER_BYTES: u64 = 4096;
 
-/// What a front server sends first (PROXY protocol, version 1).
+/// First bytes of a front server (PROXY protocol, version 1).
 const PROXY_HEADER: &str = "PROXY TCP4 127.0.0.1 127.0.0.1 1 1\r\n";
 
 /// A port and how to ask it.

@@ -1,4 +1,4 @@
-//! The installation on a host as docs/install.md describes it.
+//! The installation on a host as docs/guides/install.md describes it.
 
 use std::fs;
 use std::path::Path;
@@ -26,7 +26,7 @@ fn blocks(page: &str, heading: &str) -> Vec<String> {
 fn installation_page_leads_to_fitting_nginx() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(root.join("docs/install.md")).expect("the page is text");
+    let page = fs::read_to_string(root.join("docs/guides/install.md")).expect("the page is text");
     let config = folder.path().join("millpond.toml");
     fs::write(&config, &blocks(&page, "## Configuration")[0]).expect("it can be written");
     let config = config.to_str().expect("the path is text");

@@ -37,6 +37,11 @@ pub enum GatewayArgsError {
     Url(#[from] GatewayUrlError),
     #[error(transparent)]
     Token(#[from] ConfigError),
+    #[error(
+        "the token of --token-file or {TOKEN_VARIABLE} has other characters than visible ASCII; \
+         name the file that contains the token alone"
+    )]
+    NoToken,
     #[error("this command uses no gateway, so that --gateway and --token-file have no effect")]
     Unused,
 }
@@ -59,9 +64,14 @@ impl GatewayArgs {
     /// # Errors
     /// [`GatewayArgsError::Token`] if the file with the token cannot be used.
     pub fn token(&self) -> Result<Option<Secret>, GatewayArgsError> {
-        match &self.token_file {
-            Some(file) => Ok(Some(Secret::default().or_from_file("--token", file)?)),
-            None => Ok(variable(TOKEN_VARIABLE).map(Secret::from)),
+        let token = match &self.token_file {
+            Some(file) => Some(Secret::default().or_from_file("--token", file)?),
+            None => variable(TOKEN_VARIABLE).map(Secret::from),
+        };
+        let is_token = |token: &Secret| token.expose().bytes().all(|byte| byte.is_ascii_graphic());
+        match token {
+            Some(token) if !is_token(&token) => Err(GatewayArgsError::NoToken),
+            token => Ok(token),
         }
     }
 

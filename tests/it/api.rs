@@ -1,5 +1,7 @@
 //! Tests of the API that shows and removes stored objects and targets.
 
+mod hostile;
+
 use std::collections::BTreeSet;
 
 use crate::harness::{Gateway, Origin, Reply, archive, encoded, sha256};

@@ -1,5 +1,7 @@
 //! Messages of commands: each names the cause, and what to do.
 
+mod hostile;
+
 use crate::harness::{Gateway, Origin, Reply, archive, millpond};
 
 const PATH: &str = "/x-1.0.tar.gz";

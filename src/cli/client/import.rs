@@ -128,6 +128,11 @@ fn copies(path: &Path, url: &str) -> Result<Found, Failure> {
         collect(path, base, &mut found).map_err(|why| describe(&why))?;
         return Ok(found);
     }
+    if !metadata.is_file() {
+        // A device or a pipe may have no end.
+        let text = format!("{} is neither a file nor a folder", path.display());
+        return Err(Failure::usage(text));
+    }
     let url = match path.file_name() {
         Some(name) if url.ends_with('/') => format!("{url}{}", encode(&name.to_string_lossy())),
         _ => url.to_owned(),

@@ -27,6 +27,15 @@ pub struct ListQuery {
     pub part: ListPart,
 }
 
+/// Characters of an unknown name or value that an error repeats.
+const MAX_SHOWN_CHARS: usize = 64;
+
+/// Returns the beginning of a name, for an error.
+fn beginning(name: &str) -> &str {
+    let end = name.char_indices().nth(MAX_SHOWN_CHARS);
+    &name[..end.map_or(name.len(), |(end, _)| end)]
+}
+
 /// Query parameters. Each call takes one parameter, and [`Query::finish`] rejects the rest.
 pub struct Query<'a> {
     rest: Vec<(&'a str, String)>,
@@ -43,10 +52,10 @@ impl<'a> Query<'a> {
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8();
-            let value =
-                value.map_err(|_| RequestError::BadRequest(format!("{name} is not UTF-8")))?;
+            let refuse = |why| RequestError::BadRequest(format!("{} {why}", beginning(name)));
+            let value = value.map_err(|_| refuse("is not UTF-8"))?;
             if rest.iter().any(|(other, _)| *other == name) {
-                return Err(RequestError::BadRequest(format!("{name} occurs twice")));
+                return Err(refuse("occurs twice"));
             }
             rest.push((name, value.into_owned()));
         }
@@ -178,6 +187,8 @@ impl<'a> Query<'a> {
         name: &'static str,
     ) -> Result<Option<T>, RequestError> {
         let parse = |text: String| {
+            // Names are shorter, and the error repeats the text.
+            let text = beginning(&text).to_owned();
             let text: StringDeserializer<ChoiceError> = text.into_deserializer();
             T::deserialize(text)
                 .map_err(|error| RequestError::BadRequest(format!("{name}: {error}")))
@@ -243,7 +254,8 @@ impl<'a> Query<'a> {
         match self.rest.first() {
             None => Ok(()),
             Some((name, _)) => Err(RequestError::BadRequest(format!(
-                "{name} is no parameter of this request"
+                "{} is no parameter of this request",
+                beginning(name)
             ))),
         }
     }

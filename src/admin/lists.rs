@@ -11,8 +11,8 @@ use super::error::AdminError;
 use super::service::AdminService;
 use super::storage_error::storage_error;
 use super::token::ListReader;
-use crate::cache::{ListedPins, ListedTarget, PinnedUse};
-use crate::fetch::{FetchView, OpenCircuit};
+use crate::cache::{BucketDownloadView, ListedPins, ListedTarget, PinnedUse};
+use crate::fetch::{ByteOrigin, FetchAim, FetchView, MeterReading, OpenCircuit};
 use crate::gateway::RequestError;
 use crate::model::{Key, Target};
 use crate::policy::{Class, Explanation};
@@ -128,10 +128,14 @@ impl AdminService {
         }
     }
 
-    /// Returns the fetches that run now, the oldest first.
+    /// Returns the fetches and the copies from the bucket that run now, the oldest first.
     #[must_use]
     pub fn fetches(&self, _: &ListReader) -> Vec<FetchView> {
-        self.services.fetcher.views()
+        let mut views = self.services.fetcher.views();
+        let copies = self.services.cache.bucket_downloads().into_iter();
+        views.extend(copies.map(promotion_view));
+        views.sort_by_key(|view| view.number);
+        views
     }
 
     /// Explains the policy for a target.
@@ -153,5 +157,23 @@ impl AdminService {
     #[must_use]
     pub fn open_circuits(&self, _: &ListReader, limit: usize) -> Vec<OpenCircuit> {
         self.services.fetcher.open_circuits(limit)
+    }
+}
+
+/// Shows a copy from the bucket as a fetch. No request reads along.
+fn promotion_view(copy: BucketDownloadView) -> FetchView {
+    let milliseconds = u64::try_from(copy.age.as_millis()).unwrap_or(u64::MAX);
+    FetchView {
+        number: copy.number,
+        target: copy.target,
+        aim: FetchAim::Promotion,
+        age: copy.age,
+        reading: MeterReading {
+            origin: Some(ByteOrigin::Bucket),
+            received_bytes: copy.received_bytes,
+            length: Some(copy.size_bytes),
+            bytes_per_second: copy.received_bytes.saturating_mul(1000) / milliseconds.max(1),
+            readers: 0,
+        },
     }
 }

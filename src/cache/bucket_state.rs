@@ -9,6 +9,7 @@ use moka::Expiry;
 use moka::sync::Cache as MemoryCache;
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 
+use super::bucket_downloads::BucketDownloads;
 use super::config::Config;
 use super::error::CacheError;
 use crate::bucket::Bucket;
@@ -56,6 +57,8 @@ pub struct BucketState {
     promotion_queue: BoundedQueue<Arc<Record>>,
     /// Bounds concurrent promotions.
     pub promotions: Semaphore,
+    /// Promotions that run now.
+    pub downloads: BucketDownloads,
     /// Notified when an upload is queued.
     pub uploads: Notify,
     positive_ttl: Duration,
@@ -147,6 +150,7 @@ impl BucketState {
             use_queue: BoundedQueue::new(MAX_USES_QUEUED),
             promotion_queue: BoundedQueue::new(MAX_PROMOTIONS_QUEUED),
             promotions: Semaphore::new(MAX_PROMOTIONS),
+            downloads: BucketDownloads::default(),
             uploads: Notify::new(),
             positive_ttl,
         }

@@ -6,6 +6,7 @@
 //! Its main type is [`Cache`].
 
 mod admin;
+mod bucket_downloads;
 mod bucket_findings;
 mod bucket_inventory;
 mod bucket_state;
@@ -32,6 +33,7 @@ mod verification;
 mod verifying_reader;
 
 pub use admin::{CacheAdmin, PinnedTarget, RecordStatus, RemovedTarget, TargetRemoval};
+pub use bucket_downloads::BucketDownloadView;
 pub use bucket_inventory::InventoryReport;
 pub use config::{Config, OnChange};
 pub use error::CacheError;

@@ -1,8 +1,10 @@
 //! Operations of the cache across its tiers: look-ups, opens, promotion and restores.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::admin::CacheAdmin;
+use super::bucket_downloads::BucketDownloadView;
 use super::error::CacheError;
 use super::handle::Cache;
 use super::hit::Hit;
@@ -118,7 +120,14 @@ impl Cache {
     /// # Errors
     /// [`CacheError`] if the object could not be downloaded or stored, or is damaged.
     pub async fn download(&self, bucket: &Bucket, record: &Record) -> Result<Sealed, CacheError> {
-        promote::download(self, bucket, record).await
+        promote::download(self, bucket, record, &AtomicU64::new(0)).await
+    }
+
+    /// Returns the copies from the bucket to the disk that run now, the oldest first.
+    #[must_use]
+    pub fn bucket_downloads(&self) -> Vec<BucketDownloadView> {
+        let state = self.inner.bucket.as_ref();
+        state.map_or_else(Vec::new, |state| state.downloads.views())
     }
 
     /// Operations of operators.

@@ -1,6 +1,7 @@
 //! Promotion: copies objects from the bucket to the disk.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::CacheError;
 use super::handle::Cache;
@@ -22,7 +23,9 @@ pub async fn promote(cache: &Cache, record: &Arc<Record>) -> Result<FileHit, Cac
     if let Some(hit) = open::open_file(cache, Arc::clone(record)).await? {
         return Ok(hit);
     }
-    let sealed = match download(cache, &state.bucket, record).await {
+    let place = state.downloads.register(record);
+    let downloaded = download(cache, &state.bucket, record, &place.received_bytes).await;
+    let sealed = match downloaded {
         Ok(sealed) => sealed,
         Err(error) => {
             if let CacheError::Bucket(error) = &error {
@@ -48,11 +51,12 @@ pub async fn promote(cache: &Cache, record: &Arc<Record>) -> Result<FileHit, Cac
         .ok_or_else(not_found)
 }
 
-/// Downloads the object of a record, and verifies its digest.
+/// Downloads the object of a record, and verifies its digest. Adds the bytes to `received_bytes`.
 pub async fn download(
     cache: &Cache,
     bucket: &Bucket,
     record: &Record,
+    received_bytes: &AtomicU64,
 ) -> Result<Sealed, CacheError> {
     let hasher = Hasher::new(&ExpectedDigests::nothing());
     let mut staging = cache.stage(Some(record.size_bytes), hasher).await?;
@@ -62,6 +66,7 @@ pub async fn download(
             .open_object(record.sha256, record.size_bytes, whole)
             .await?;
         while let Some(chunk) = body.next().await? {
+            received_bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             staging.append(chunk).await?;
         }
     }

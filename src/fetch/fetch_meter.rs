@@ -27,6 +27,8 @@ pub enum ByteOrigin {
     Source(SourceKind),
     /// Another process of the same cache folder fetches the target.
     OtherProcess,
+    /// The object is copied from the bucket.
+    Bucket,
 }
 
 /// Facts about a fetch at one time.

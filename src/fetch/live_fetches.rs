@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::fetch_meter::{FetchMeter, MeterReading};
-use crate::model::{Target, lock};
+use crate::model::{Target, TransferNumber, lock};
 
 /// Purpose of a fetch, as operators see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,13 +20,14 @@ pub enum FetchAim {
     Refresh,
     /// A request for a target of class `revalidate`.
     Revalidation,
+    /// An object that only the bucket has is copied to the disk. No origin is asked.
+    Promotion,
 }
 
 /// A fetch at one time.
 #[derive(Debug, Clone)]
 pub struct FetchView {
-    /// Number of the fetch since the start of the process, from 1. Later fetches have greater ones.
-    pub number: u64,
+    pub number: TransferNumber,
     pub target: Target,
     pub aim: FetchAim,
     pub age: Duration,
@@ -41,8 +42,7 @@ pub struct LiveFetches {
 
 #[derive(Debug, Default)]
 struct Entries {
-    last: u64,
-    by_number: BTreeMap<u64, LiveFetch>,
+    by_number: BTreeMap<TransferNumber, LiveFetch>,
 }
 
 #[derive(Debug)]
@@ -56,7 +56,7 @@ struct LiveFetch {
 /// Place of a fetch in the list. Dropping it removes the fetch.
 #[derive(Debug)]
 pub struct LivePlace {
-    number: u64,
+    number: TransferNumber,
     fetches: Arc<LiveFetches>,
 }
 
@@ -75,8 +75,7 @@ impl LiveFetches {
             meter: Arc::clone(meter),
         };
         let mut entries = lock(&self.entries);
-        entries.last += 1;
-        let number = entries.last;
+        let number = TransferNumber::next();
         entries.by_number.insert(number, fetch);
         LivePlace {
             number,

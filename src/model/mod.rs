@@ -31,6 +31,7 @@ mod scheme;
 mod secret;
 mod target;
 mod target_error;
+mod transfer_number;
 mod units;
 mod wanted_file;
 
@@ -61,5 +62,6 @@ pub use scheme::Scheme;
 pub use secret::Secret;
 pub use target::Target;
 pub use target_error::{MAX_TARGET_BYTES, TargetError};
+pub use transfer_number::TransferNumber;
 pub use units::{HumanDuration, ParseUnitError, Quantity, Rate, Size};
 pub use wanted_file::{FileUrl, LineError, ListError, WantedFile};

@@ -4,7 +4,9 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Gate, Gateway, Origin, Reply, archive, eventually, millpond};
+use crate::harness::{
+    Bucket, Fault, Gate, Gateway, Origin, Reply, archive, eventually, millpond, object_key,
+};
 use crate::openapi::schema::Description;
 
 const FETCHES: &str = "/api/v1/fetches";
@@ -175,4 +177,45 @@ fn refresh_and_revalidation_are_listed() {
     assert_eq!(shown["size_bytes"], BODY_BYTES, "{shown}");
     gate.open();
     drop(reader);
+}
+
+#[test]
+fn copy_from_bucket_is_listed() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(7, BODY_BYTES);
+    origin.serve("/x-1.0.tar.gz", Reply::file(&body));
+    let gateway = bucket
+        .configure(Gateway::builder().origin(&origin).relay(), "")
+        .start();
+    let url = origin.url("/x-1.0.tar.gz");
+    gateway.assert_serves(&url, &body);
+    gateway.await_uploaded(&url);
+    gateway.await_stored(&url);
+    fs::remove_file(gateway.object_path(&body)).expect("the object exists");
+    let (gate, key) = (Gate::new(), object_key(&body));
+    bucket.fault(
+        move |seen| seen.method == "GET" && seen.key == key,
+        Fault::Stall(gate.clone()),
+    );
+    // Agents that follow redirects get the bytes from the bucket itself.
+    for _ in 0..3 {
+        gateway.get(&url).wget_agent().send().assert_status(302);
+    }
+    let page = eventually("the copy is listed", || {
+        let page = listed(&gateway, "");
+        (page["total"] == 1).then_some(page)
+    });
+    let copy = &page["fetches"][0];
+    assert_eq!(urls(&page), [url.as_str()]);
+    assert_eq!(
+        (&copy["aim"], &copy["source"]),
+        (&json!("promotion"), &json!("bucket"))
+    );
+    assert_eq!(copy["size_bytes"], BODY_BYTES, "{copy}");
+    bucket.heal();
+    gate.open();
+    eventually("the copy has ended", || {
+        (listed(&gateway, "")["total"] == 0).then_some(())
+    });
+    assert_eq!(origin.count("/x-1.0.tar.gz"), 1);
 }

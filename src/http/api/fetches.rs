@@ -38,7 +38,7 @@ pub struct FetchEntry {
     received_bytes: u64,
     /// Length of the body, if the source has stated it.
     size_bytes: Option<u64>,
-    /// Speed over the last seconds.
+    /// Speed over the last seconds. Of a promotion, since its begin.
     bytes_per_second: u64,
     /// Requests that read the body or wait for it.
     readers: usize,
@@ -57,6 +57,8 @@ pub enum FetchAimName {
     Refresh,
     /// A request for a target of class `revalidate`.
     Revalidation,
+    /// An object that only the bucket has is copied to the disk.
+    Promotion,
 }
 
 /// Source of the bytes of a fetch.
@@ -70,6 +72,7 @@ pub enum SourceName {
     Archive,
     /// Another process of the same cache folder, which fetches the target.
     OtherProcess,
+    Bucket,
 }
 
 /// Filter and part of the list of fetches.
@@ -109,10 +112,10 @@ pub fn list(
     let mut fetches = admin.fetches(reader);
     fetches.retain(|fetch| wanted.accepts(fetch));
     let total = fetches.len();
-    fetches.retain(|fetch| wanted.after.is_none_or(|after| fetch.number > after));
+    fetches.retain(|fetch| wanted.after.is_none_or(|after| fetch.number.get() > after));
     let has_more = fetches.len() > wanted.limit;
     fetches.truncate(wanted.limit);
-    let last = fetches.last().map(|fetch| fetch.number);
+    let last = fetches.last().map(|fetch| fetch.number.get());
     ok(&FetchPage {
         fetches: fetches.iter().map(Into::into).collect(),
         total,
@@ -132,13 +135,14 @@ impl From<&FetchView> for FetchEntry {
     fn from(fetch: &FetchView) -> Self {
         let reading = &fetch.reading;
         Self {
-            id: fetch.number,
+            id: fetch.number.get(),
             url: redacted_url(&fetch.target),
             aim: match fetch.aim {
                 FetchAim::Answer => FetchAimName::Answer,
                 FetchAim::OtherBytes => FetchAimName::OtherBytes,
                 FetchAim::Refresh => FetchAimName::Refresh,
                 FetchAim::Revalidation => FetchAimName::Revalidation,
+                FetchAim::Promotion => FetchAimName::Promotion,
             },
             source: reading.origin.map(|origin| match origin {
                 ByteOrigin::Source(SourceKind::Origin) => SourceName::Origin,
@@ -146,6 +150,7 @@ impl From<&FetchView> for FetchEntry {
                 ByteOrigin::Source(SourceKind::Parent) => SourceName::Parent,
                 ByteOrigin::Source(SourceKind::Archive) => SourceName::Archive,
                 ByteOrigin::OtherProcess => SourceName::OtherProcess,
+                ByteOrigin::Bucket => SourceName::Bucket,
             }),
             received_bytes: reading.received_bytes,
             size_bytes: reading.length,

@@ -50,6 +50,7 @@ fn aim(aim: FetchAim) -> &'static str {
         FetchAim::OtherBytes => "other bytes",
         FetchAim::Refresh => "refresh",
         FetchAim::Revalidation => "revalidation",
+        FetchAim::Promotion => "promotion",
     }
 }
 
@@ -60,6 +61,7 @@ fn source(origin: ByteOrigin) -> &'static str {
         ByteOrigin::Source(SourceKind::Parent) => "parent",
         ByteOrigin::Source(SourceKind::Archive) => "archive",
         ByteOrigin::OtherProcess => "other process",
+        ByteOrigin::Bucket => "bucket",
     }
 }
 

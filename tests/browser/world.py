@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -70,6 +71,10 @@ class Gateway:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="millpond-ui-"))
         self.binary, self.origin = binary, origin
         self.process = None
+        # Nothing listens there: the socket is closed at once.
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            self.closed_port = unused.getsockname()[1]
         config = f"""
 gateway.listen = "127.0.0.1:0"
 gateway.name = "mill.test"
@@ -84,7 +89,7 @@ cache.max_size = "256MiB"
 fetch.attempts = 1
 fetch.backoff = "10ms"
 policy.allow_networks = ["127.0.0.0/8"]
-policy.ports = [{origin.port}]
+policy.ports = [{origin.port}, {self.closed_port}]
 log.format = "json"
 """
         (self.folder / "millpond.toml").write_text(config)
@@ -137,6 +142,9 @@ log.format = "json"
             (objects / digest).write_bytes(body)
             os.chmod(objects / digest, 0o444)
 
+    def follow(self):
+        return Events(self)
+
     def get(self, path):
         """Returns status and body of a request to the gateway."""
         request = urllib.request.Request(self.base + path)
@@ -149,12 +157,37 @@ log.format = "json"
     def fetch(self, url):
         return self.get(f"/{url}")
 
-    def operate(self, method, path):
+    def operate(self, method, path, document=None):
         """Sends a request with the operator token, and returns its JSON."""
-        request = urllib.request.Request(self.base + path, method=method)
+        body = None if document is None else json.dumps(document).encode()
+        request = urllib.request.Request(self.base + path, data=body, method=method)
         request.add_header("Authorization", f"Bearer {self.token}")
         with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
             return json.loads(answer.read())
+
+
+class Events:
+    """Counts the events of a gateway from now on, until the end of the block."""
+
+    def __init__(self, gateway):
+        request = urllib.request.Request(f"{gateway.base}/api/v1/events?follow=true")
+        request.add_header("Authorization", f"Bearer {gateway.token}")
+        request.add_header("Accept", "application/x-ndjson")
+        self.stream = urllib.request.urlopen(request, timeout=DEADLINE * 4)
+        self.count = 0
+
+    def __enter__(self):
+        threading.Thread(target=self.read, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        # The thread ends with the gateway.
+        pass
+
+    def read(self):
+        for line in self.stream:
+            if line.strip() and json.loads(line).get("type") == "fetch_failed":
+                self.count += 1
 
 
 def quoted(url):

@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use fs_err as fs;
@@ -63,7 +64,12 @@ pub enum Acquire {
 #[derive(Debug)]
 pub enum LeaseState {
     /// The other process holds the lease.
-    Held(Option<Bytes>),
+    Held {
+        record: Option<Bytes>,
+        /// Time of the last write to the file or of [`Lease::touch`]. A holder that hangs does not
+        /// change it.
+        touched_at: SystemTime,
+    },
     /// The other process released the lease, or died.
     Released(Option<Bytes>),
 }
@@ -180,6 +186,21 @@ impl Lease {
         written.await
     }
 
+    /// Shows waiting processes that this process runs. Does nothing after the release.
+    ///
+    /// # Errors
+    /// [`DiskError`] if the disk fails.
+    pub async fn touch(&self) -> Result<(), DiskError> {
+        let file = self.file().as_ref().map(|held| Arc::clone(&held.file));
+        let Some(file) = file else {
+            return Ok(());
+        };
+        let touched = self.io.run(IoClass::Request, move |_| {
+            Ok(file.set_modified(SystemTime::now())?)
+        });
+        touched.await
+    }
+
     /// Releases the lease, and returns once other processes can see that. Does nothing the second
     /// time.
     pub async fn release(&self) {
@@ -247,7 +268,11 @@ impl LeaseHolder {
                 file.unlock()?;
                 return Ok(LeaseState::Released(record?));
             }
-            Ok(LeaseState::Held(record?))
+            let touched_at = file.metadata()?.modified()?;
+            Ok(LeaseState::Held {
+                record: record?,
+                touched_at,
+            })
         });
         state.await
     }

@@ -191,7 +191,7 @@ fn enqueue_upload(disk: &DiskStore, pending: PendingUpload) -> Result<(), DiskEr
         return Ok(());
     };
     if !markers.has_record(key, sha256) || !markers.has_object(sha256) {
-        disk.index.uploads().enqueue(&[pending])?;
+        disk.index.uploads().enqueue_published(pending)?;
     }
     Ok(())
 }

@@ -12,6 +12,9 @@ const NEW: &str = "/pub/y-1.0.tar.gz";
 /// Bound on the wait for a lock, with a margin for a busy machine.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
+/// Time without a heartbeat after which the holder of a lease counts as hanging.
+const SILENCE: Duration = Duration::from_secs(15);
+
 fn with(origin: &Origin) -> Builder {
     Gateway::builder().origin(origin).relay().one_attempt()
 }
@@ -169,4 +172,53 @@ fn removed_folders_are_created_again() {
             "{folder} exists again"
         );
     }
+}
+
+#[test]
+fn silent_holder_is_replaced_before_idle_timeout() {
+    let origin = Origin::start();
+    let body = archive(5, 100_000);
+    origin.serve(PATH, Reply::file(&body));
+    // The idle timeout is that of the default, a minute.
+    let gateway = with(&origin).start();
+    let url = origin.url(PATH);
+    let held = File::create(gateway.lease_of(&url)).expect("the folder can be written");
+    held.lock().expect("no process holds the lease");
+    let began = Instant::now();
+    gateway.assert_serves(&url, &body);
+    let waited = began.elapsed();
+    assert!(waited >= SILENCE, "{waited:?}: a holder may be slow");
+    assert!(waited < SILENCE + LONGEST_WAIT, "{waited:?}");
+    gateway.await_stored(&url);
+}
+
+#[test]
+fn waiting_holder_keeps_lease_by_heartbeat() {
+    let origin = Origin::start();
+    let body = archive(6, 100_000);
+    let gate = Gate::new();
+    origin.serve(PATH, Reply::file(&body).gate_before_head(&gate));
+    let first = with(&origin).start();
+    let second = first.sibling().start();
+    let url = origin.url(PATH);
+    let (begun, follower) = (first.get(&url).start(), second.get(&url).start());
+    second.await_at_lease(&url);
+    let lease = first.lease_of(&url);
+    let touched = || {
+        let metadata = lease.metadata().expect("the lease is held");
+        metadata.modified().expect("the file system has times")
+    };
+    // One beat more than fit into the time after which a silent holder is replaced.
+    let mut last = touched();
+    for _ in 0..6 {
+        last = eventually("the holder touches its lease", || {
+            Some(touched()).filter(|touched| *touched != last)
+        });
+    }
+    gate.open();
+    for waiting in [begun, follower] {
+        waiting.head().finish().assert_body(200, &body);
+    }
+    Gateway::assert_one_fetched(&[&first, &second], &url);
+    assert_eq!(origin.count(PATH), 1);
 }

@@ -116,6 +116,7 @@ mod origin_files;
 mod origin_framing;
 mod origin_heads;
 mod origin_labels;
+mod outages;
 mod outputs;
 mod overload;
 mod own_address;

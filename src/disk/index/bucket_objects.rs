@@ -26,7 +26,8 @@ impl<'a> BucketObjects<'a> {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub fn record(self, seen: &[(Sha256, u64)]) -> Result<(), DiskError> {
-        let transaction = self.connection.write()?;
+        // A client may be waiting, and the list is only a hint.
+        let transaction = self.connection.try_write()?;
         {
             let mut statement = transaction
                 .prepare_cached("INSERT OR REPLACE INTO in_bucket VALUES (?1, ?2, ?3)")?;

@@ -4,6 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::database::to_i64;
 use super::object::{IndexedObject, ObjectClass};
+use super::pending_upload::{PendingUpload, enqueue};
 use crate::model::{Key, Sha256};
 
 /// Change that nothing waits for. If the index cannot be written, it is applied later.
@@ -21,6 +22,8 @@ pub enum IndexChange {
     SetClass(Sha256, ObjectClass),
     /// Sets the target whose observation names an object.
     SetObservedKey(Sha256, Key),
+    /// Adds a record and its object to the upload queue.
+    Enqueue(PendingUpload),
     /// Sets the access time of an object, in milliseconds since 1970.
     SetAccessTime(Sha256, i64),
     /// Releases the reservation of one body of a process.
@@ -69,6 +72,7 @@ impl IndexChange {
                     .execute(sql, params![sha256.as_bytes(), key.as_bytes()])
                     .map(drop)
             }
+            Self::Enqueue(pending) => enqueue(connection, *pending).map(drop),
             Self::SetAccessTime(sha256, accessed_at) => {
                 let sql = "UPDATE objects SET accessed_at = ?2 WHERE sha256 = ?1";
                 connection

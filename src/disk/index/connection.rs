@@ -1,45 +1,56 @@
 //! The connection to the index, and what is known about the lock of its file.
 //!
-//! Reads never wait for other processes. A write waits 250 ms at most. If another
-//! process holds the lock longer, the writes of the next `BUSY_PAUSE` fail at once, and changes
-//! wait in a bounded queue. This file must not know the tables. Its main type is
+//! Reads never wait for other processes. A change for a request tries the lock for a few
+//! milliseconds, and then waits in a bounded queue. While another process holds the lock, only one
+//! thread tries it (`background_writer.rs`). This file must not know the tables. Its main type is
 //! [`IndexConnection`].
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use super::change::IndexChange;
+use super::database::READ_TIMEOUT;
 use crate::disk::DiskError;
 use crate::disk::index_error::is_busy;
 use crate::model::{Sha256, lock};
 
-/// Time for which the lock is not tried after a write did not get it.
-const BUSY_PAUSE: Duration = Duration::from_secs(1);
+/// Bound on the time for which one write tries the lock. It holds the connection, and transactions
+/// of other processes take less than a millisecond.
+const TRY_TIMEOUT: Duration = Duration::from_millis(5);
+
+/// Bound on the time for which a write that cannot wait in the queue tries the lock again.
+pub const WRITE_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Interval between two tries of such a write. The connection is free in between.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Bound on the changes that wait until the index can be written. Beyond it the index is compared
 /// with the files.
 const MAX_DEFERRED: usize = 10_000;
 
+/// Lock of the index that another process holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HeldLock {
+    pub since: Instant,
+    pub is_reported: bool,
+}
+
 /// The connection to the index. It may be replaced by one to another file.
 pub struct IndexConnection {
     connection: Mutex<Connection>,
-    held_lock: Mutex<Option<HeldLock>>,
+    /// `Some` while another process holds the lock and the background writer waits for it.
+    pub(super) held_lock: Mutex<Option<HeldLock>>,
+    pub(super) this: Weak<Self>,
     deferred: Mutex<VecDeque<IndexChange>>,
     has_lost_changes: AtomicBool,
     /// Bytes that are reserved for bodies of this process, by number, and missing in the file.
     unrecorded: Mutex<HashMap<u64, u64>>,
-}
-
-/// Lock of the index that another process holds.
-#[derive(Debug, Clone, Copy)]
-struct HeldLock {
-    since: Instant,
-    retry_at: Instant,
 }
 
 /// A transaction that writes. Dropping it rolls it back.
@@ -49,14 +60,15 @@ pub struct WriteTransaction<'a> {
 }
 
 impl IndexConnection {
-    pub fn new(connection: Connection) -> Self {
-        Self {
+    pub fn new(connection: Connection) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
             connection: Mutex::new(connection),
             held_lock: Mutex::default(),
+            this: Weak::clone(this),
             deferred: Mutex::default(),
             has_lost_changes: AtomicBool::new(false),
             unrecorded: Mutex::default(),
-        }
+        })
     }
 
     /// Returns the connection for reads.
@@ -69,24 +81,53 @@ impl IndexConnection {
         *lock(&self.connection) = connection;
     }
 
-    /// Begins a transaction that writes, and applies the changes that wait in the queue.
+    /// Begins a transaction that writes, and applies the changes that wait in the queue. Waits up
+    /// to `WRITE_TIMEOUT` for another process, unless that has held the lock for longer already.
     ///
     /// # Errors
     /// [`DiskError::IndexBusy`] if another process holds the lock, otherwise
     /// [`DiskError::Index`].
     pub fn write(&self) -> Result<WriteTransaction<'_>, DiskError> {
-        self.check_pause()?;
+        let began = Instant::now();
+        loop {
+            match self.try_write() {
+                Err(DiskError::IndexBusy)
+                    if began.elapsed() < WRITE_TIMEOUT && !self.is_held_long() =>
+                {
+                    thread::sleep(RETRY_INTERVAL);
+                }
+                begun => return begun,
+            }
+        }
+    }
+
+    /// As [`IndexConnection::write`], but waits for milliseconds only, and not at all while the
+    /// background writer waits for the lock.
+    ///
+    /// # Errors
+    /// As [`IndexConnection::write`].
+    pub fn try_write(&self) -> Result<WriteTransaction<'_>, DiskError> {
+        if self.locked_since().is_some() {
+            return Err(DiskError::IndexBusy);
+        }
         let connection = lock(&self.connection);
         // Another thread may have found the lock held while this one waited for the connection.
-        self.check_pause()?;
-        match connection.execute_batch("BEGIN IMMEDIATE") {
-            Ok(()) => self.note_free(),
-            Err(error) if is_busy(&error) => {
-                self.note_held();
-                return Err(DiskError::IndexBusy);
-            }
-            Err(error) => return Err(error.into()),
+        if self.locked_since().is_some() {
+            return Err(DiskError::IndexBusy);
         }
+        let begun = self.begin(connection);
+        if let Err(DiskError::IndexBusy) = &begun {
+            self.write_in_background();
+        }
+        begun
+    }
+
+    /// Begins a transaction that writes, and applies the changes that wait in the queue.
+    pub(super) fn begin<'a>(
+        &'a self,
+        connection: MutexGuard<'a, Connection>,
+    ) -> Result<WriteTransaction<'a>, DiskError> {
+        begin_immediate(&connection)?;
         let transaction = WriteTransaction {
             connection,
             is_open: true,
@@ -99,11 +140,17 @@ impl IndexConnection {
     /// # Errors
     /// [`DiskError::Index`] if the file is damaged.
     pub fn apply(&self, change: IndexChange) -> Result<(), DiskError> {
-        let applied = self.write().and_then(|transaction| {
+        let applied = self.try_write().and_then(|transaction| {
             change.apply(&transaction)?;
             transaction.commit()
         });
         match applied {
+            Err(DiskError::IndexBusy) => {
+                self.defer(change);
+                // The writer may have emptied the queue just before.
+                self.write_in_background();
+                Ok(())
+            }
             Err(error) if error.is_index_unavailable() => {
                 self.defer(change);
                 Ok(())
@@ -133,11 +180,10 @@ impl IndexConnection {
         for change in deferred.iter() {
             change.apply(&transaction)?;
         }
-        transaction
-            .connection
-            .execute_batch("COMMIT; BEGIN IMMEDIATE")?;
-        tracing::info!(changes = deferred.len(), "applied changes to the index");
+        transaction.connection.execute_batch("COMMIT")?;
+        tracing::debug!(changes = deferred.len(), "applied changes to the index");
         deferred.clear();
+        begin_immediate(&transaction.connection)?;
         Ok(transaction)
     }
 
@@ -159,11 +205,6 @@ impl IndexConnection {
     /// Returns whether changes were lost since the last call.
     pub fn take_lost_changes(&self) -> bool {
         self.has_lost_changes.swap(false, Ordering::AcqRel)
-    }
-
-    /// Returns the time since which another process holds the lock of the file.
-    pub fn locked_since(&self) -> Option<Instant> {
-        lock(&self.held_lock).map(|held| held.since)
     }
 
     /// Returns the reservations that the file does not have.
@@ -192,32 +233,20 @@ impl IndexConnection {
         let deferred = lock(&self.deferred);
         deferred.iter().filter_map(IndexChange::evicted).collect()
     }
+}
 
-    fn check_pause(&self) -> Result<(), DiskError> {
-        match *lock(&self.held_lock) {
-            Some(held) if Instant::now() < held.retry_at => Err(DiskError::IndexBusy),
-            _ => Ok(()),
+/// Begins a transaction that writes. Tries the lock for `TRY_TIMEOUT`.
+fn begin_immediate(connection: &Connection) -> Result<(), DiskError> {
+    connection.busy_timeout(TRY_TIMEOUT)?;
+    let begun = connection.execute_batch("BEGIN IMMEDIATE");
+    connection.busy_timeout(READ_TIMEOUT)?;
+    begun.map_err(|error| {
+        if is_busy(&error) {
+            DiskError::IndexBusy
+        } else {
+            error.into()
         }
-    }
-
-    fn note_held(&self) {
-        let mut known = lock(&self.held_lock);
-        let now = Instant::now();
-        if known.is_none() {
-            tracing::warn!("another process holds the lock of the index, requests do not wait");
-        }
-        *known = Some(HeldLock {
-            since: known.map_or(now, |held| held.since),
-            retry_at: now + BUSY_PAUSE,
-        });
-    }
-
-    fn note_free(&self) {
-        if let Some(held) = lock(&self.held_lock).take() {
-            let held_ms = held.since.elapsed().as_millis();
-            tracing::info!(held_ms, "lock of the index is free again");
-        }
-    }
+    })
 }
 
 impl WriteTransaction<'_> {

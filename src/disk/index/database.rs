@@ -15,9 +15,9 @@ use crate::disk::{DiskError, durable_dirs};
 /// Version of the schema. Tables of another version are dropped and created again.
 const VERSION: i64 = 6;
 
-/// Bound on the time that a write waits for the transaction of another process. Transactions take
-/// milliseconds.
-const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
+/// Bound on the time that opening and reading wait for another process, which may be repairing the
+/// file after a crash.
+pub const READ_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Bound on the size of an index in memory, in bytes. It holds about a million objects.
 const MAX_MEMORY_BYTES: i64 = 256 << 20;
@@ -97,7 +97,7 @@ const SCHEMA: &str = "
 /// SQLite's error. The file is damaged if `index_error::is_damage` says so.
 pub fn connect(layout: &Layout) -> Result<(Connection, bool), rusqlite::Error> {
     let mut connection = Connection::open(layout.index())?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.busy_timeout(READ_TIMEOUT)?;
     // SQLite opens a file that cannot be written for reading only, and never again for writing.
     if connection.is_readonly("main")? {
         return Err(read_only());

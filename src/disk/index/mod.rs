@@ -5,6 +5,7 @@
 //! anew and filled from the files. It must not read objects or records itself. Its main type is
 //! [`Index`].
 
+mod background_writer;
 mod bucket_objects;
 mod change;
 mod connection;
@@ -13,12 +14,13 @@ mod digest_query;
 mod lru;
 mod object;
 mod opened;
+mod pending_upload;
 mod reopening;
 mod space_ledger;
 mod upload_queue;
 
 use std::collections::HashSet;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -26,8 +28,9 @@ pub use bucket_objects::BucketObjects;
 pub use database::since_epoch;
 pub use lru::LruOrder;
 pub use object::{IndexedObject, ObjectClass};
+pub use pending_upload::PendingUpload;
 pub use space_ledger::{LedgerTotals, Reservation, SpaceLedger};
-pub use upload_queue::{PendingUpload, UploadQueue};
+pub use upload_queue::UploadQueue;
 
 use super::DiskError;
 use super::layout::Layout;
@@ -40,7 +43,7 @@ use lru::AccessTimes;
 
 /// The index of one cache folder. Other processes may have the same file open.
 pub struct Index {
-    connection: IndexConnection,
+    connection: Arc<IndexConnection>,
     /// Device and inode of the connected file. The file may be replaced under its name.
     identity: Mutex<Option<(u64, u64)>>,
     /// Reason why the index is kept in memory. `None` if its file is connected.

@@ -170,7 +170,7 @@ impl<'a> SpaceLedger<'a> {
         size_bytes: u64,
         limit_bytes: u64,
     ) -> Result<Reservation, DiskError> {
-        let transaction = self.connection.write()?;
+        let transaction = self.connection.try_write()?;
         let missing_bytes = others_bytes(&transaction, (process, id), limit_bytes)?
             .saturating_add(self.unrecorded_bytes(id))
             .saturating_add(size_bytes)

@@ -7,20 +7,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{OptionalExtension as _, params};
 
+use super::change::IndexChange;
 use super::connection::IndexConnection;
 use super::database::{now, to_i64};
+use super::pending_upload::{PendingUpload, enqueue};
 use crate::disk::DiskError;
 use crate::model::{Key, Sha256};
 
 /// Time for which a process does not dequeue the same upload again, in milliseconds.
 const LEASE_MS: i64 = 6 * 3600 * 1000;
-
-/// A record that must be uploaded together with its object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PendingUpload {
-    pub key: Key,
-    pub sha256: Sha256,
-}
 
 /// Objects and records that wait for their upload. All processes of the folder share the queue.
 #[derive(Clone, Copy)]
@@ -98,6 +93,14 @@ impl<'a> UploadQueue<'a> {
         transaction.commit()
     }
 
+    /// Adds an upload to the queue, now or later if the index cannot be written.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index is damaged.
+    pub fn enqueue_published(self, pending: PendingUpload) -> Result<(), DiskError> {
+        self.connection.apply(IndexChange::Enqueue(pending))
+    }
+
     /// Adds uploads to the queue. Returns the number of those that were not in it.
     ///
     /// # Errors
@@ -106,10 +109,7 @@ impl<'a> UploadQueue<'a> {
         let transaction = self.connection.write()?;
         let mut added = 0;
         for upload in pending {
-            added += transaction.execute(
-                "INSERT OR IGNORE INTO pending VALUES (?1, ?2, 0, NULL, ?3)",
-                params![upload.sha256.as_bytes(), upload.key.as_bytes(), now()],
-            )?;
+            added += enqueue(&transaction, *upload)?;
         }
         transaction.commit()?;
         Ok(added as u64)

@@ -3,6 +3,7 @@
 //! One process at a time holds the lease of a target and fetches. The others follow the file that
 //! it stages. This module must not know sources or attempts.
 
+mod heartbeat;
 mod lease_record;
 mod peer;
 

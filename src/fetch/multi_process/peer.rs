@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
+use super::heartbeat::{Heartbeat, MAX_SILENCE};
 use super::lease_record::{LeaseRecord, StagedBody};
 use crate::cache::{
     Acquire, Cache, CacheError, DiskError, FileHit, Lease, LeaseHolder, LeaseState, OpenFile,
@@ -35,7 +36,9 @@ const BODILESS_PATIENCE: u32 = 3;
 #[derive(Debug, Default)]
 pub struct LeaseOutcome {
     /// `None` if the lease could not be acquired. Other processes may then fetch the target too.
-    lease: Option<Lease>,
+    lease: Option<Arc<Lease>>,
+    /// `Some` while the lease is held.
+    heartbeat: Option<Heartbeat>,
     /// Body of the previous holder, if readers have seen its beginning.
     peer_body: Option<PeerBody>,
     /// The previous holder has just used its maximum number of attempts.
@@ -53,7 +56,7 @@ pub struct PeerBody {
 
 impl LeaseOutcome {
     pub fn lease(&self) -> Option<&Lease> {
-        self.lease.as_ref()
+        self.lease.as_deref()
     }
 
     pub fn take_peer_body(&mut self) -> Option<PeerBody> {
@@ -107,7 +110,11 @@ pub async fn acquire_lease(
         outcome: LeaseOutcome::default(),
     };
     match follower.wait_for_lease(key).await {
-        Ok(Some(lease)) => follower.outcome.lease = Some(lease),
+        Ok(Some(lease)) => {
+            let lease = Arc::new(lease);
+            follower.outcome.heartbeat = Some(Heartbeat::start(&lease));
+            follower.outcome.lease = Some(lease);
+        }
         Ok(None) => {
             tracing::warn!(
                 %key,
@@ -157,7 +164,7 @@ fn poll_interval() -> Backoff {
 enum FollowEnd {
     /// It released the lease, or died.
     Released,
-    /// It holds the lease, and no byte has arrived for too long.
+    /// It holds the lease, and no byte or no heartbeat has arrived for too long.
     NoProgress,
 }
 
@@ -212,9 +219,14 @@ impl PeerFollower<'_> {
         let parse = |record: Option<Bytes>| record.and_then(|bytes| LeaseRecord::parse(&bytes));
         let mut interval = poll_interval();
         let mut last_growth = Instant::now();
+        let (mut last_touch, mut last_sign) = (None, Instant::now());
         loop {
             match holder.state().await? {
-                LeaseState::Held(record) => {
+                LeaseState::Held { record, touched_at } => {
+                    // No clock takes part: a time that has changed is a heartbeat.
+                    if last_touch.replace(touched_at) != Some(touched_at) {
+                        last_sign = Instant::now();
+                    }
                     if let Some(LeaseRecord::Streaming(staged)) = parse(record)
                         && self.attach_to(staged).await?
                     {
@@ -224,7 +236,8 @@ impl PeerFollower<'_> {
                         last_growth = Instant::now();
                         interval.reset();
                     }
-                    if last_growth.elapsed() >= self.patience() {
+                    let is_silent = last_sign.max(last_growth).elapsed() >= MAX_SILENCE;
+                    if is_silent || last_growth.elapsed() >= self.patience() {
                         return Ok(FollowEnd::NoProgress);
                     }
                     sleep(interval.next_delay()).await;

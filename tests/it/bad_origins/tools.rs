@@ -16,8 +16,8 @@ const RESULTS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/bad_origins_tools.t
 
 const PROGRAMS: [&str; 2] = ["wget", "curl"];
 
-/// Rows of which wget joins two files. After an interrupted response it asks for the rest with Range,
-/// but without If-Range, and compares nothing. It does the same without a cache.
+/// Rows of which wget joins two files. After an interrupted response it asks for the rest with
+/// Range, but without If-Range, and compares nothing. It does the same without a cache.
 const JOINED_BY_WGET: [&str; 3] = [
     "body-cut-then-other",
     "resumed-with-other-file",
@@ -37,7 +37,7 @@ struct Download {
     kind: usize,
 }
 
-/// What a program and the client after it got.
+/// The results of a program and of the client after it.
 struct Outcome {
     download: Download,
     program: String,

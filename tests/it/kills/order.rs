@@ -159,8 +159,8 @@ pub fn assert_all_served(run: &Run, gateway: &Gateway, origin: &Origin) {
     }
 }
 
-/// Waits until a stored target is served by the node alone. The bucket shares the processor with the
-/// test, and may answer late: its circuit is then open for a while, and the origin would be asked.
+/// Waits until a stored target is served by the node alone. The bucket shares the processor with
+/// the test. If it answers late, its circuit is open for a while, and the origin would be asked.
 fn await_healthy_bucket(gateway: &Gateway, target: &Target) {
     eventually("a stored target is served without its origin", || {
         let stored = gateway

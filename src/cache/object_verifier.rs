@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::hashing_signal::HashingWait;
 use crate::disk::FileStamp;
 use crate::limits::{ClientShare, FairPool, PoolClient, PoolPermit};
 use crate::model::{Digests, Sha256};
@@ -29,6 +30,12 @@ pub enum HashError {
     /// The disk or the bucket failed.
     #[error("the object cannot be read")]
     Unreadable,
+}
+
+/// Right to hash an object.
+pub struct HashPermit {
+    _permit: PoolPermit,
+    _wait: HashingWait,
 }
 
 /// Memory of one process about the bytes of objects.
@@ -63,8 +70,12 @@ impl ObjectVerifier {
     ///
     /// # Errors
     /// [`HashError::Busy`] if too many requests wait.
-    pub async fn hash_permit(&self, client: PoolClient) -> Result<PoolPermit, HashError> {
+    pub async fn hash_permit(&self, client: PoolClient) -> Result<HashPermit, HashError> {
+        let wait = HashingWait::begin();
         let permit = self.hashing.acquire(client, "").await;
-        permit.map_err(|_| HashError::Busy)
+        Ok(HashPermit {
+            _permit: permit.map_err(|_| HashError::Busy)?,
+            _wait: wait,
+        })
     }
 }

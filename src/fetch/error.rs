@@ -51,7 +51,8 @@ pub enum FetchError {
     TooManyFetches,
     #[error("the gateway is stopping")]
     Stopping,
-    /// All readers have left a fetch that only their digests asked for.
+    /// All readers have left a fetch that only their digests asked for, or that waits beside too
+    /// many others without a reader.
     #[error("no client waits for the body any more")]
     Abandoned,
 }

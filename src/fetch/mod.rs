@@ -36,6 +36,7 @@ mod shared_body;
 mod source_loop;
 mod state;
 mod task;
+mod unread_fetches;
 mod withheld_end;
 
 pub use body_reader::{BodyReader, FirstResult};

@@ -30,6 +30,10 @@ const MAX_NEGATIVE_ENTRIES: u64 = 100_000;
 /// Maximum number of concurrent refreshes. Further ones are refused.
 const MAX_REFRESHES: usize = 16;
 
+/// Maximum number of fetches without a reader that wait for a permit. One client alone has three
+/// quarters of them, with about 35 KiB each.
+const MAX_UNREAD_WAITING: usize = 512;
+
 /// Limits of a [`Fetcher`](super::Fetcher) that other sections of the configuration set.
 #[derive(Debug, Clone, Copy)]
 pub struct FetcherLimits {
@@ -52,6 +56,8 @@ pub struct FetcherState {
     pub config: Config,
     /// Permits for in-flight fetches, including those that wait for a host.
     pub fetches: FairPool,
+    /// Fetches without a reader that wait for a permit.
+    pub unread_waiting: FairPool,
     /// Permits for exchanges of class `revalidate`, including those that no request can join.
     pub exchange_permits: FairPool,
     pub cache: Cache,
@@ -82,6 +88,7 @@ impl FetcherState {
         let max_in_flight = limits.max_in_flight.min(MAX_IN_FLIGHT);
         Self {
             fetches: FairPool::new(max_in_flight, 0, &share),
+            unread_waiting: FairPool::new(MAX_UNREAD_WAITING, 0, &share),
             exchange_permits: FairPool::new(max_in_flight, 0, &share),
             host_limiter: HostLimiter::new(config.concurrency, config.per_host, share),
             circuits: HostCircuits::new(config.breaker_failures, config.breaker_cooldown.0),

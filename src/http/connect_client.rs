@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use super::access_log::RequestLog;
 use super::connection::ConnectionFacts;
-use crate::limits::ConnectionPermit;
+use crate::limits::Admission;
 
 /// Connection after the head of its `CONNECT`.
 pub struct ConnectClient {
@@ -17,7 +17,7 @@ pub struct ConnectClient {
     pub early: Vec<u8>,
     pub log: RequestLog,
     /// Held until the connection is closed.
-    pub permit: Option<ConnectionPermit>,
+    pub permit: Admission,
     pub facts: ConnectionFacts,
     pub peer: Option<SocketAddr>,
 }

@@ -3,6 +3,7 @@
 //! [`serve`] acquires the request's permit and passes it to its endpoint. It rejects the request if
 //! this process is at its limits or the request is malformed.
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use actix_http::ConnectionType;
@@ -65,19 +66,26 @@ pub async fn serve(
         }
         Port::Gateway => {
             let origin = RequestOrigin::from_gateway_port(&request, &service.settings.load());
-            gateway_endpoint::serve(&request, payload, &service, origin, guard).await
+            let served = pin!(gateway_endpoint::serve(
+                &request, payload, &service, origin, guard
+            ));
+            state.hashing().observe(served).await
         }
         Port::Proxy => {
             let origin = RequestOrigin::from_proxy_port(&request);
             if let Some(own) = origin.at_own_gateway(&request, &service.settings.load()) {
-                gateway_endpoint::serve(&request, payload, &service, own, guard).await
+                let served = pin!(gateway_endpoint::serve(
+                    &request, payload, &service, own, guard
+                ));
+                state.hashing().observe(served).await
             } else {
                 let proxied = ProxyRequest {
                     request: &request,
                     payload,
                     origin: &origin,
                 };
-                proxy_endpoint::serve(proxied, &service, guard).await
+                let served = pin!(proxy_endpoint::serve(proxied, &service, guard));
+                state.hashing().observe(served).await
             }
         }
     };

@@ -2,7 +2,9 @@
 //! the excess at once and serves the rest.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
+use std::time::Duration;
 
 use super::idle_connections::{IdleConnections, RegisteredConnection};
 use super::pool::{ClientShare, FairPool, PoolClient, PoolLevel, PoolPermit};
@@ -21,6 +23,14 @@ const RESERVE_FRACTION: usize = 8;
 
 /// Maximum number of request heads that have begun and not ended. Each one is buffered.
 const MAX_UNFINISHED_HEADS: usize = 1024;
+
+/// How long a client above the limit may take to send a request head, and to close after the
+/// response.
+const REJECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The same time, while half of the connections above the limit are open. If all of them are,
+/// Millpond accepts no connection of any client.
+const CROWDED_REJECT_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Divisor of the connection limit. If fewer permits than this share are free for a client, every
 /// response closes its connection, so that idle connections do not keep new ones out.
@@ -62,6 +72,16 @@ impl AdmissionLimits {
     }
 }
 
+/// Admission of a connection.
+pub type Admission = Result<ConnectionPermit, ExcessConnection>;
+
+/// Open connection above the limit. It is counted until it is dropped.
+#[derive(Debug)]
+pub struct ExcessConnection {
+    all: Arc<AtomicUsize>,
+    reject_timeout: Duration,
+}
+
 /// Open connection within the limit. It is counted until it is dropped.
 ///
 /// The accounts are on the heap, because the connection is a part of several large futures.
@@ -80,7 +100,36 @@ struct ConnectionAccount {
     head: Option<PoolPermit>,
 }
 
+impl ExcessConnection {
+    fn count(all: &Arc<AtomicUsize>, reserve: usize) -> Self {
+        let before = all.fetch_add(1, Ordering::Relaxed);
+        let is_crowded = before >= reserve / 2;
+        Self {
+            all: Arc::clone(all),
+            reject_timeout: if is_crowded {
+                CROWDED_REJECT_TIMEOUT
+            } else {
+                REJECT_TIMEOUT
+            },
+        }
+    }
+
+    /// How long the client may take to send a request head, and to close after the response.
+    pub(crate) fn reject_timeout(&self) -> Duration {
+        self.reject_timeout
+    }
+}
+
+impl Drop for ExcessConnection {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl ConnectionPermit {
+    /// Time as [`ExcessConnection::reject_timeout`], after another connection has got the permit.
+    pub(crate) const REJECT_TIMEOUT: Duration = REJECT_TIMEOUT;
+
     /// Counts a request head that has begun and not ended, until [`Self::end_head`]. Returns false
     /// if no permit is free for the client.
     pub(crate) fn begin_head(&mut self) -> bool {
@@ -134,6 +183,8 @@ pub struct AdmissionControl {
     limits: AdmissionLimits,
     connections: FairPool,
     idle: Arc<IdleConnections>,
+    /// Connections above the limit.
+    excess: Arc<AtomicUsize>,
     heads: FairPool,
     responses: FairPool,
 }
@@ -146,6 +197,7 @@ impl AdmissionControl {
             limits,
             connections: FairPool::new(limits.connections, 0, share),
             idle: Arc::default(),
+            excess: Arc::default(),
             heads: FairPool::new(max_heads, 0, share),
             responses: FairPool::new(limits.responses, 0, share),
         }
@@ -157,24 +209,27 @@ impl AdmissionControl {
     }
 
     /// Counts a connection of a client. If no permit is free for the client, a connection without a
-    /// request gives way: one of the client, or one of the clients with the most connections if
-    /// this client is within its share. Returns `None` if there is none.
-    pub(crate) fn acquire_connection_permit(&self, client: PoolClient) -> Option<ConnectionPermit> {
+    /// request gives way: one of the client, or one of the client with the most connections if this
+    /// client is within its share. If there is none, the connection is above the limit.
+    pub(crate) fn acquire_connection_permit(&self, client: PoolClient) -> Admission {
         let take_over = || {
             let own = self.idle.take_from(client);
             own.or_else(|| {
                 let is_within_share = self.connections.is_within_share(client);
-                is_within_share.then(|| self.idle.take_from_largest())?
+                is_within_share.then(|| self.idle.take_from_largest(client))?
             })
         };
         let permit = self.connections.acquire_or_take_over(client, take_over);
+        let Ok(permit) = permit else {
+            return Err(ExcessConnection::count(&self.excess, self.limits.reserve));
+        };
         let account = Box::new(ConnectionAccount {
-            registered: self.idle.register(client, permit.ok()?),
+            registered: self.idle.register(client, permit),
             client,
             heads: self.heads.clone(),
             head: None,
         });
-        Some(ConnectionPermit { account })
+        Ok(ConnectionPermit { account })
     }
 
     /// Counts a response or a tunnel of a client. Returns `None` if no permit is free for the

@@ -15,7 +15,8 @@ mod quota;
 mod upstream;
 
 pub use admission::{
-    AdmissionControl, AdmissionLevels, AdmissionLimits, ConnectionPermit, ResponsePermit,
+    Admission, AdmissionControl, AdmissionLevels, AdmissionLimits, ConnectionPermit,
+    ExcessConnection, ResponsePermit,
 };
 pub use bandwidth::Pacer;
 pub(crate) use client::ClientLimits;

@@ -7,6 +7,10 @@ use crate::model::Cause;
 pub enum RecoveryRule {
     /// Any target of the same host was stored.
     SameHost,
+    /// The only target of the incident was stored, or any target of the host if there are several.
+    /// An error status counts for its own target only, and that of one client's target must not
+    /// end because of another client's.
+    TargetOrHost,
     /// Each target of the incident was stored.
     SameTargets,
     /// Any target was stored.
@@ -18,11 +22,10 @@ pub enum RecoveryRule {
 impl RecoveryRule {
     pub fn for_cause(cause: Cause) -> Self {
         match cause {
-            Cause::UpstreamError
-            | Cause::UnknownHost
-            | Cause::Unreachable
-            | Cause::Timeout
-            | Cause::InvalidResponse => Self::SameHost,
+            Cause::UpstreamError => Self::TargetOrHost,
+            Cause::UnknownHost | Cause::Unreachable | Cause::Timeout | Cause::InvalidResponse => {
+                Self::SameHost
+            }
             Cause::NotFound
             | Cause::RemovedUpstream
             | Cause::WrongFileType

@@ -71,6 +71,11 @@ impl TrackedIncident {
         }
     }
 
+    /// Whether an alert is due once the limits allow it.
+    pub fn needs_alert(&self) -> bool {
+        self.needs_alert
+    }
+
     pub fn is_open(&self) -> bool {
         self.incident.state == IncidentState::Open
     }
@@ -140,6 +145,10 @@ impl TrackedIncident {
         let is_over = match RecoveryRule::for_cause(self.incident.cause) {
             RecoveryRule::AnyTarget => true,
             RecoveryRule::SameHost => self.incident.host.as_deref() == Some(target.host()),
+            RecoveryRule::TargetOrHost if self.pending.len() == 1 => {
+                self.pending.contains(&Key::new(target))
+            }
+            RecoveryRule::TargetOrHost => self.incident.host.as_deref() == Some(target.host()),
             RecoveryRule::SameTargets => {
                 let was_pending = self.pending.remove(&Key::new(target));
                 was_pending && self.pending.is_empty() && !self.has_more

@@ -1,9 +1,12 @@
 //! Fair shares: a client at its limits leaves permits of every pool for the others, and a build
 //! farm that is exempt has nearly the whole pool.
 
+mod bursts;
 mod connections;
 mod idle_connections;
+mod left_clients;
 mod space;
+mod unread_fetches;
 
 use crate::harness::{
     Body, Builder, Gate, Gateway, Origin, Reply, Request, Waiting, archive, eventually,

@@ -160,7 +160,7 @@ fn each_host_and_cause_has_its_alert() {
 fn successful_fetches_end_incident_of_host() {
     let (origin, hook) = (Origin::start(), hook());
     let stored = ["/other-1.0.tar.gz", "/another-1.0.tar.gz"];
-    for path in [PATH, "/third-1.0.tar.gz"] {
+    for path in [PATH, "/second-1.0.tar.gz", "/third-1.0.tar.gz"] {
         origin.serve(path, Reply::status(503));
     }
     for path in stored {
@@ -170,6 +170,12 @@ fn successful_fetches_end_incident_of_host() {
     gateway.get(&origin.url(PATH)).send().assert_status(502);
     let alert = await_posts(&hook, 1).remove(0);
     assert_eq!(alert["incident"]["ended"], Value::Null);
+    // An error of several targets is one of the host.
+    let second = origin.url("/second-1.0.tar.gz");
+    gateway.get(&second).send().assert_status(502);
+    await_incident(&gateway, "upstream_error", |incident| {
+        incident["count"] == 2
+    });
     for path in stored {
         gateway.get(&origin.url(path)).send().assert_status(200);
         gateway.await_stored(&origin.url(path));
@@ -191,7 +197,7 @@ fn successful_fetches_end_incident_of_host() {
     });
     assert_eq!(
         (&again["id"], &again["count"]),
-        (&alert["incident"]["id"], &2.into())
+        (&alert["incident"]["id"], &3.into())
     );
     gateway.stop();
     assert_eq!(posts(&hook).len(), 2);

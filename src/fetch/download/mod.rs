@@ -22,8 +22,9 @@ use super::resume::{CompletedBody, PartialBody};
 use super::shared_body::SharedBody;
 use super::state::FetcherState;
 use super::task::FetchTask;
+use super::unread_fetches::await_surplus;
 use crate::cache::Lease;
-use crate::model::{ExpectedDigests, FileType, Hasher, Sha256};
+use crate::model::{ExpectedDigests, FileType, Hasher, Key, Sha256};
 use crate::origin::{ConnectionFault, HostPermits, Method, OriginError, OriginRequest, Response};
 use crate::policy::{Admitted, Source, SourceKind};
 
@@ -98,9 +99,17 @@ impl<'a> Download<'a> {
     /// Waits for the permit of a source's host.
     ///
     /// # Errors
-    /// [`FetchError::TooManyFetches`] if too many fetches wait.
+    /// [`FetchError::TooManyFetches`] if too many fetches wait. [`FetchError::Abandoned`] if the
+    /// client has too many that wait without a reader.
     pub async fn acquire_permit(&mut self, source: &Source) -> Result<(), FetchError> {
-        self.permit.acquire(source.admitted()).await
+        let has_begun = self.has_begun();
+        let key = Key::new(self.admitted.target());
+        let is_surplus = await_surplus(self.state, self.shared_body, key);
+        tokio::select! {
+            biased;
+            acquired = self.permit.acquire(source.admitted()) => acquired,
+            () = is_surplus, if !has_begun => Err(FetchError::Abandoned),
+        }
     }
 
     /// Returns the permit of the host that was asked last.

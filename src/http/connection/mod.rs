@@ -25,7 +25,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::limits::ConnectionPermit;
+use crate::limits::{Admission, ConnectionPermit, ExcessConnection};
 use deadline::Deadline;
 use linger::Linger;
 use request_gate::RequestGate;
@@ -39,12 +39,13 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may be idle between two requests.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// How long a rejected client may take to send a request head, and to close after the response.
-const REJECT_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// How long a response may take to begin after the client has closed its half. Such a client has
 /// nearly always disconnected.
 const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The same time, while Millpond hashes an object for the response. In this interval the connection
+/// checks whether that is so.
+const HALF_CLOSED_HASHING_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// How long Millpond goes on reading from a connection that it has closed.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -58,10 +59,12 @@ pub struct ClientConnection {
     stream: TcpStream,
     gate: RequestGate,
     state: Rc<ConnectionState>,
-    permit: Option<ConnectionPermit>,
+    permit: Admission,
     /// When the connection ends, unless its phase changes before.
     deadline: Deadline,
     is_half_closed: bool,
+    /// How long the response has not begun since then.
+    half_closed_for: Duration,
     /// Bytes were handed over that the HTTP library may not have parsed yet.
     has_unparsed: bool,
     /// Rest of a 100 response.
@@ -71,24 +74,17 @@ pub struct ClientConnection {
 }
 
 impl ClientConnection {
-    /// Returns the connection on `stream`. Without a permit its request is rejected.
-    pub fn new(
-        stream: TcpStream,
-        permit: Option<ConnectionPermit>,
-        facts: ConnectionFacts,
-    ) -> Self {
-        let is_rejected = permit.is_none();
+    /// Returns the connection on `stream`. If it is above the limit, its request is rejected.
+    pub fn new(stream: TcpStream, permit: Admission, facts: ConnectionFacts) -> Self {
+        let reject_timeout = permit.as_ref().err().map(ExcessConnection::reject_timeout);
         Self {
             stream,
             gate: RequestGate::default(),
-            state: Rc::new(ConnectionState::new(is_rejected, facts)),
+            state: Rc::new(ConnectionState::new(permit.is_err(), facts)),
             permit,
-            deadline: if is_rejected {
-                Deadline::after(REJECT_TIMEOUT)
-            } else {
-                Deadline::default()
-            },
+            deadline: reject_timeout.map_or_else(Deadline::default, Deadline::after),
             is_half_closed: false,
+            half_closed_for: Duration::ZERO,
             has_unparsed: false,
             interim: b"",
             linger: None,
@@ -109,14 +105,23 @@ impl ClientConnection {
 
     /// Returns the socket, the permit, and the bytes that were read and not handed over. The caller
     /// must hold the permit while the socket is open.
-    pub fn into_parts(self) -> (TcpStream, Option<ConnectionPermit>, BytesMut) {
+    pub fn into_parts(self) -> (TcpStream, Admission, BytesMut) {
         (self.stream, self.permit, self.gate.into_buffered())
+    }
+
+    /// How long the client of a rejected connection may take.
+    fn reject_timeout(&self) -> Duration {
+        let excess = self.permit.as_ref().err();
+        excess.map_or(
+            ConnectionPermit::REJECT_TIMEOUT,
+            ExcessConnection::reject_timeout,
+        )
     }
 
     /// Whether the deadline of the current phase has passed.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> bool {
         let limit = match self.state.phase() {
-            RequestPhase::New if self.state.is_rejected() => Some(REJECT_TIMEOUT),
+            RequestPhase::New if self.state.is_rejected() => Some(self.reject_timeout()),
             RequestPhase::Idle => Some(KEEP_ALIVE),
             RequestPhase::ReadingHead if self.gate.is_in_head() => Some(HEAD_TIMEOUT),
             // The rest of an unwanted body may take as long as a head.
@@ -137,7 +142,8 @@ impl ClientConnection {
     /// Returns ready when the HTTP library may see that the client has closed its half.
     ///
     /// A client that waits for its response may have closed only its half. The library sees the end
-    /// after [`HALF_CLOSED_TIMEOUT`] then, and not before the end of a response that has begun.
+    /// after [`HALF_CLOSED_TIMEOUT`] then, or earlier if the response costs CPU, and not before the
+    /// end of a response that has begun.
     fn poll_half_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if std::mem::take(&mut self.has_unparsed) {
             cx.waker().wake_by_ref();
@@ -145,7 +151,7 @@ impl ClientConnection {
         }
         match self.state.phase() {
             RequestPhase::AwaitingResponse if self.gate.is_request_complete() => {
-                self.deadline.poll_within(HALF_CLOSED_TIMEOUT, cx)
+                self.poll_patience(cx)
             }
             RequestPhase::Responding => {
                 self.deadline.clear();
@@ -163,6 +169,20 @@ impl ClientConnection {
             | RequestPhase::ReadingHead
             | RequestPhase::AwaitingResponse
             | RequestPhase::Responded => Poll::Ready(()),
+        }
+    }
+
+    /// Returns ready when a half-closed connection has waited long enough for its response.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let step = HALF_CLOSED_HASHING_TIMEOUT;
+            ready!(self.deadline.poll_within(step, cx));
+            self.deadline.clear();
+            self.half_closed_for += step;
+            let is_hashing = self.state.hashing().is_raised();
+            if is_hashing || self.half_closed_for >= HALF_CLOSED_TIMEOUT {
+                return Poll::Ready(());
+            }
         }
     }
 
@@ -184,13 +204,13 @@ impl ClientConnection {
     fn count_unfinished_head(&mut self) -> bool {
         let is_unfinished = self.gate.is_in_head() && self.gate.has_buffered();
         match &mut self.permit {
-            Some(permit) if is_unfinished => permit.begin_head(),
-            Some(permit) => {
+            Ok(permit) if is_unfinished => permit.begin_head(),
+            Ok(permit) => {
                 permit.end_head();
                 true
             }
             // A rejected connection ends soon.
-            None => true,
+            Err(_) => true,
         }
     }
 
@@ -198,14 +218,14 @@ impl ClientConnection {
     /// its permit.
     fn poll_gives_way(&self, cx: &Context<'_>) -> bool {
         match &self.permit {
-            Some(permit) if self.gate.is_in_head() => permit.wait_for_request(cx.waker()),
-            Some(_) | None => false,
+            Ok(permit) if self.gate.is_in_head() => permit.wait_for_request(cx.waker()),
+            Ok(_) | Err(_) => false,
         }
     }
 
     /// Records that bytes have arrived. If the connection had to close, its request is rejected.
     fn receive(&self) {
-        if self.permit.as_ref().is_some_and(ConnectionPermit::receive) {
+        if self.permit.as_ref().is_ok_and(ConnectionPermit::receive) {
             self.state.reject();
         }
     }
@@ -224,7 +244,7 @@ impl ClientConnection {
             return;
         }
         self.gate.begin_next();
-        if let Some(permit) = &self.permit {
+        if let Ok(permit) = &self.permit {
             permit.end_request();
         }
         if self.gate.has_buffered() {
@@ -332,7 +352,7 @@ impl AsyncWrite for ClientConnection {
             return Poll::Ready(Ok(()));
         }
         let limit = if this.state.is_rejected() {
-            REJECT_TIMEOUT
+            this.reject_timeout()
         } else {
             LINGER_TIMEOUT
         };

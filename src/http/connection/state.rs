@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::task::{Context, Waker};
 
+use crate::cache::HashingSignal;
 use crate::http::framing_error::FramingError;
 use crate::http::request_head::Expectation;
 use crate::limits::PoolClient;
@@ -59,6 +60,8 @@ pub struct ConnectionState {
     /// The reader of the connection, which sends a 100 response before it reads on.
     reader: RefCell<Option<Waker>>,
     facts: ConnectionFacts,
+    /// Whether the current request waits for an object to be hashed.
+    hashing: HashingSignal,
     /// The reader of a half-closed connection, which waits for the end of the response.
     waker: RefCell<Option<Waker>>,
 }
@@ -74,12 +77,17 @@ impl ConnectionState {
             continuation: Cell::default(),
             reader: RefCell::default(),
             facts,
+            hashing: HashingSignal::default(),
             waker: RefCell::default(),
         }
     }
 
     pub fn facts(&self) -> &ConnectionFacts {
         &self.facts
+    }
+
+    pub fn hashing(&self) -> &HashingSignal {
+        &self.hashing
     }
 
     /// Whether the connection has no permit, so that its requests are answered with 503.

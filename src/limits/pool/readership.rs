@@ -104,6 +104,19 @@ impl Readership {
         while !self.is_unread() && changes.changed().await.is_ok() {}
     }
 
+    /// Waits until the body has a reader.
+    pub async fn wait_read(&self) {
+        let mut changes = self.changes.subscribe();
+        // As in `wait_unread`.
+        while self.is_unread() && changes.changed().await.is_ok() {}
+    }
+
+    /// Returns the client that has begun the fetch.
+    #[must_use]
+    pub fn beginner(&self) -> PoolClient {
+        self.beginner
+    }
+
     /// Returns whether the body has no reader.
     #[must_use]
     pub fn is_unread(&self) -> bool {

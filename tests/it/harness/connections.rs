@@ -3,7 +3,7 @@
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{DEADLINE, Gateway};
@@ -25,7 +25,9 @@ pub fn raise_descriptor_limit() -> u64 {
 /// Connects from another loopback address.
 pub fn connect_from(ip: &str, address: SocketAddr) -> TcpStream {
     let own = SocketAddr::new(ip.parse().expect("the address is valid"), 0);
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket is free");
+    let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+    // A gateway that another test starts must not inherit it.
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None).expect("a socket is free");
     bind(&socket, &own).expect("the address is one of the loopback");
     connect(&socket, &address).expect("the gateway takes the connection");
     let stream = TcpStream::from(socket);

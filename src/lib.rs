@@ -24,6 +24,7 @@ pub mod freshness;
 pub mod gateway;
 pub mod health;
 pub mod http;
+pub mod intercept;
 pub mod jobs;
 pub mod limits;
 pub mod logging;

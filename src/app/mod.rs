@@ -28,6 +28,7 @@ use crate::health;
 use crate::http::{
     HttpConfig, HttpServer, HttpService, Listeners, OperatorServices, Reports, Settings, run_page,
 };
+use crate::intercept::Interceptor;
 use crate::jobs::Jobs;
 use crate::limits::{AdmissionControl, UpstreamLimits, divide_descriptors};
 use crate::logging::LogHealth;
@@ -96,6 +97,7 @@ async fn start(
     source: &Reload,
     log: LogHealth,
 ) -> Result<(Running, Reloadable), AppError> {
+    let interceptor = Interceptor::load(&config.intercept, &config.gateway.state_dir)?;
     let budget = divide_descriptors(config.fetch.concurrency);
     let listeners = Listeners::bind(&config.gateway.listen, &config.proxy.listen)
         .await
@@ -112,7 +114,7 @@ async fn start(
         dial: budget.dial,
     };
     let services = build_services(&config, &name, limits, events).await?;
-    log_start(&config, source, &name, &budget);
+    log_start(&config, source, &name, &budget, interceptor.as_ref());
     let notifier = Notifier::start(&config.notify, &name, incidents, &services.dialer)?;
     let facts = Arc::new(collect_facts(&services));
     let gateway = Arc::new(build_gateway(&config, &services, budget.upstream));
@@ -131,6 +133,7 @@ async fn start(
         HttpConfig {
             name,
             proxy: config.proxy.clone(),
+            interceptor: interceptor.map(Arc::new),
             settings: Settings::from_config(&config.gateway, config.host_table()?),
             users: DownloadUsers::load(&config.gateway.download_users_file)?,
         },

@@ -67,8 +67,8 @@ impl Reloadable {
         }
         if needs_restart(&config, &self.started_with) {
             tracing::warn!(
-                "the configuration was reloaded; listen, name, state_dir, proxy, cache, s3, \
-                 fetch, dial, notify, dns and log need a restart"
+                "the configuration was reloaded; listen, name, state_dir, proxy, intercept, cache, \
+                 s3, fetch, dial, notify, dns and log need a restart"
             );
         } else {
             tracing::info!("the configuration was reloaded");
@@ -102,6 +102,7 @@ fn needs_restart(new: &Config, old: &Config) -> bool {
         ..old.proxy.clone()
     };
     let are_modules_equal = new.proxy == old_proxy
+        && new.intercept == old.intercept
         && new.fetch == old.fetch
         && new.dial == old.dial
         && new.notify == old.notify

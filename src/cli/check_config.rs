@@ -10,6 +10,7 @@ use super::config_source::ConfigSource;
 use super::exit::{FailureCode, error_document};
 use super::output::{OutputForm, print_line};
 use crate::config::{ConfigLoadError, Setting};
+use crate::intercept::Interceptor;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -29,6 +30,9 @@ impl CheckConfig {
             Ok(settings) => settings,
             Err(mistakes) => return report(&mistakes, form),
         };
+        if let Err(mistake) = check_authority(source) {
+            return report(&[mistake], form);
+        }
         if !self.show {
             return form.finish(&"the configuration is valid", || json!({ "valid": true }));
         }
@@ -43,6 +47,13 @@ impl CheckConfig {
         }
         ExitCode::SUCCESS
     }
+}
+
+/// Checks the certificate authority of intercepted hosts. Other commands need none.
+fn check_authority(source: &ConfigSource) -> Result<(), ConfigLoadError> {
+    let config = source.load()?;
+    Interceptor::load(&config.intercept, &config.gateway.state_dir)?;
+    Ok(())
 }
 
 /// Reports each mistake on a line.

@@ -2,6 +2,7 @@
 //!
 //! The main function is [`run`].
 
+mod ca;
 mod check_config;
 mod client;
 mod config_source;
@@ -25,6 +26,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::Builder;
 
 use crate::app::{self, AppError};
+use ca::CertificateAuthorityCommand;
 use check_config::CheckConfig;
 use client::ClientCommand;
 use config_source::ConfigSource;
@@ -88,6 +90,8 @@ enum Command {
     Scrub(Scrub),
     /// Remove objects from the bucket that no record refers to, or that retention does not keep
     Gc(Gc),
+    /// Make and show the certificate authority of intercepted hosts
+    Ca(CertificateAuthorityCommand),
     /// Print the completions of a shell
     #[command(hide = true)]
     Completions(Completions),
@@ -136,6 +140,7 @@ pub fn run() -> ExitCode {
         Command::Migrate(migrate) => block_on(migrate.run(&source, form), form),
         Command::Scrub(scrub) => block_on(scrub.run(&source, form), form),
         Command::Gc(gc) => block_on(gc.run(&source, form), form),
+        Command::Ca(command) => command.run(&source, form),
         Command::Completions(completions) => completions.run(Arguments::command(), form),
         Command::Man(pages) => pages.run(&Arguments::command(), form),
         Command::Client(command) => block_on(command.run(&gateway, form), form),

@@ -16,7 +16,9 @@ pub use error::ConfigLoadError;
 pub use examine::{Setting, SettingSource, examine, examine_text};
 
 use crate::model::ConfigError;
-use crate::{admin, bucket, cache, dial, dns, fetch, gateway, http, limits, notify, policy, users};
+use crate::{
+    admin, bucket, cache, dial, dns, fetch, gateway, http, intercept, limits, notify, policy, users,
+};
 
 /// Configuration section `[log]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -60,6 +62,7 @@ impl Default for LogConfig {
 pub struct Config {
     pub gateway: gateway::Config,
     pub proxy: http::ProxyConfig,
+    pub intercept: intercept::Config,
     pub cache: cache::Config,
     pub s3: bucket::Config,
     pub fetch: fetch::Config,
@@ -138,6 +141,7 @@ impl Config {
         admin::check_tokens(&self.gateway)?;
         users::DownloadUsers::load(&self.gateway.download_users_file)?;
         self.proxy.check()?;
+        self.check_intercept()?;
         self.cache.check()?;
         self.s3.check()?;
         self.fetch.check()?;
@@ -155,6 +159,15 @@ impl Config {
             let reason =
                 "needs gateway.trusted_proxies, because only they may send the PROXY header";
             return Err(ConfigError::new("proxy.proxy_protocol", reason));
+        }
+        Ok(())
+    }
+
+    fn check_intercept(&self) -> Result<(), ConfigError> {
+        self.intercept.check(&self.cache.dir)?;
+        if !self.intercept.hosts.is_empty() && self.proxy.listen.is_empty() {
+            let reason = "needs proxy.listen, because clients send CONNECT to the proxy port";
+            return Err(ConfigError::new("intercept.hosts", reason));
         }
         Ok(())
     }

@@ -281,6 +281,19 @@ impl Gateway {
         Ok(self.services.policy.admit_connect(target, client)?)
     }
 
+    /// Checks the `CONNECT` of a client to a host whose TLS Millpond can end.
+    ///
+    /// # Errors
+    /// [`RequestError::Denied`].
+    pub fn admit_intercepted_connect(
+        &self,
+        target: Target,
+        client: IpAddr,
+    ) -> Result<AdmittedConnect, RequestError> {
+        let policy = &self.services.policy;
+        Ok(policy.admit_intercepted_connect(target, client)?)
+    }
+
     /// Connects an admitted tunnel.
     ///
     /// # Errors

@@ -68,6 +68,8 @@ pub struct RequestLog {
     uri: LogUri,
     /// `User-Agent` of the request, or nothing.
     user_agent: String,
+    /// Whether the request is inside an intercepted `CONNECT`, or is that `CONNECT`.
+    is_intercepted: bool,
     started: Instant,
     /// Time until the first byte of the body.
     first_byte: Cell<Option<Duration>>,
@@ -112,6 +114,7 @@ impl RequestLog {
             },
             uri,
             user_agent: String::new(),
+            is_intercepted: false,
             started: Instant::now(),
             first_byte: Cell::new(None),
             is_written: Cell::new(false),
@@ -139,6 +142,11 @@ impl RequestLog {
             agent[..end].clone_into(&mut self.user_agent);
         }
         self
+    }
+
+    /// Records that the request is inside an intercepted `CONNECT`, or is that `CONNECT`.
+    pub fn mark_intercepted(&mut self) {
+        self.is_intercepted = true;
     }
 
     /// Sets the status that is logged if the request is aborted.
@@ -178,6 +186,7 @@ impl RequestLog {
                     completion,
                     duration_ms,
                     user_agent = self.user_agent,
+                    intercepted = self.is_intercepted.then_some(true),
                     error = error.as_deref(),
                     "request"
                 )

@@ -10,7 +10,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderMap, HeaderName, X_FORWARDED_FOR};
 use actix_web::http::{Uri, Version};
 
-use super::connection::{ConnectionFacts, ConnectionState};
+use super::connection::{ConnectionFacts, ConnectionState, EnclosingConnect};
 use super::state::Settings;
 use crate::model::HttpVersion;
 
@@ -68,8 +68,8 @@ impl RequestOrigin {
         let facts = connection_facts(request);
         Self {
             client: peer_address(request),
-            form: match facts.and_then(|facts| facts.connect_authority.as_deref()) {
-                Some(authority) => form.inside_connect(authority),
+            form: match facts.and_then(|facts| facts.connect.as_ref()) {
+                Some(connect) => form.inside_connect(connect),
                 None => form,
             },
             version: http_version(request),
@@ -177,10 +177,11 @@ impl TargetForm {
     }
 
     /// Converts a path of a request inside a `CONNECT` to the absolute form.
-    fn inside_connect(self, authority: &str) -> Self {
+    fn inside_connect(self, connect: &EnclosingConnect) -> Self {
         match self {
             Self::Origin(path) if path.starts_with('/') => {
-                Self::Absolute(format!("http://{authority}{path}"))
+                let (scheme, authority) = (connect.scheme(), &connect.authority);
+                Self::Absolute(format!("{scheme}://{authority}{path}"))
             }
             form => form,
         }
@@ -229,6 +230,11 @@ pub fn is_own_authority(authority: &str, settings: &Settings, address: Option<So
 pub fn connection_facts(request: &HttpRequest) -> Option<&ConnectionFacts> {
     let state = request.conn_data::<Rc<ConnectionState>>()?;
     Some(state.facts())
+}
+
+/// Whether a request is inside an intercepted `CONNECT`.
+pub fn is_intercepted(request: &HttpRequest) -> bool {
+    connection_facts(request).is_some_and(ConnectionFacts::is_intercepted)
 }
 
 fn without_port_80(authority: &str) -> &str {

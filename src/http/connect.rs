@@ -8,26 +8,28 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use actix_codec::Framed;
-use actix_http::error::DispatchError;
 use actix_http::{Request, h1};
-use actix_service::Service as _;
-use actix_service::boxed::BoxService;
 use actix_web::http::header::PROXY_AUTHORIZATION;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::server::TlsStream;
 
+use super::access_log::RequestLog;
 use super::client_info::{Port, canonical_address, is_own_authority};
 use super::connect_client::ConnectClient;
-use super::connect_response::{accept, send_error};
-use super::connection::{ClientConnection, ConnectionFacts, HEAD_TIMEOUT};
+use super::connect_intercepted;
+use super::connect_response::{accept, send_error, write_error};
+use super::connect_routes::{ConnectRoutes, run_inside};
+use super::connection::{
+    ClientConnection, ClientStream, ConnectionFacts, EnclosingConnect, HEAD_TIMEOUT, InnerTransport,
+};
 use super::first_bytes::{FirstBytes, TLS_ACCESS_DENIED};
 use super::login;
 use super::parse_request::reject_loop;
 use super::response_facts::ResponseFacts;
-use super::state::HttpService;
 use super::tunnel::{OpenTunnel, open_tunnel, relay, run_tunnel};
 use crate::gateway::RequestError;
 use crate::limits::{PendingTransfer, TransferKind};
@@ -35,17 +37,8 @@ use crate::metrics::{Outcome, RequestEndpoint, TransferEnd};
 use crate::model::Target;
 use crate::policy::AdmittedConnect;
 
-/// Serves the requests of one connection.
-pub type RequestPipeline =
-    Rc<BoxService<(ClientConnection, Option<SocketAddr>), (), DispatchError>>;
-
-/// Where a `CONNECT` may lead.
-pub struct ConnectRoutes {
-    pub port: Port,
-    pub service: Arc<HttpService>,
-    /// `None` inside a `CONNECT`, which carries no other one.
-    pub inside: Option<RequestPipeline>,
-}
+/// Text of the error of a `CONNECT` inside another one.
+const NESTED: &str = "a CONNECT cannot be inside another CONNECT";
 
 /// Serves a connection whose request is a `CONNECT`.
 ///
@@ -65,18 +58,26 @@ pub async fn serve(
         .authority()
         .map_or_else(String::new, ToString::to_string);
     let peer = request.head().peer_addr;
+    let log = routes.service.begin_log(
+        canonical_address(peer),
+        RequestEndpoint::Tunnel,
+        request.method().as_str(),
+        Target::redact(&authority).into(),
+    );
+    let stream = match stream {
+        ClientStream::Plain(stream) => stream,
+        ClientStream::Tls(stream) => return reject_nested(*stream, log, peer, &routes).await,
+    };
     let mut client = ConnectClient {
         stream,
         early: [&parts.read_buf[..], &buffered[..]].concat(),
-        log: routes.service.begin_log(
-            canonical_address(peer),
-            RequestEndpoint::Tunnel,
-            request.method().as_str(),
-            Target::redact(&authority).into(),
-        ),
+        log,
         permit,
         facts: ConnectionFacts {
-            connect_authority: Some(authority),
+            connect: Some(EnclosingConnect {
+                authority,
+                transport: InnerTransport::Plain,
+            }),
             ..facts
         },
         peer,
@@ -90,6 +91,12 @@ pub async fn serve(
     match admitted {
         Err(error) => send_error(&mut client, &error, service.name.as_str()).await,
         Ok((AdmittedConnect::PlainHttp, _)) => serve_http(client, &routes).await,
+        Ok((AdmittedConnect::Https { host }, _)) => {
+            let Some(interceptor) = &service.interceptor else {
+                return Ok(());
+            };
+            connect_intercepted::serve(client, &host, interceptor, &routes).await
+        }
         Ok((AdmittedConnect::Tunnel(admitted), transfer)) => {
             match open_tunnel(service, &admitted, pool_client, transfer).await {
                 Ok(opened) => run_tunnel(client, opened, service).await,
@@ -103,6 +110,23 @@ pub async fn serve(
             }
         }
     }
+}
+
+/// Rejects a `CONNECT` inside an intercepted one.
+async fn reject_nested(
+    mut stream: TlsStream<TcpStream>,
+    mut log: RequestLog,
+    peer: Option<SocketAddr>,
+    routes: &ConnectRoutes,
+) -> io::Result<()> {
+    log.mark_intercepted();
+    let service = &routes.service;
+    let admitted = service
+        .gateway
+        .admit_client(canonical_address(peer), TransferKind::Tunnel);
+    let nested = RequestError::BadRequest(NESTED.to_owned());
+    let error = admitted.err().unwrap_or(nested);
+    write_error(&mut stream, &log, &error, service.name.as_str()).await
 }
 
 /// Checks what the client may send through the `CONNECT`.
@@ -120,17 +144,13 @@ async fn admit(
         return Err(RequestError::Misdirected(text.to_owned()));
     }
     if routes.inside.is_none() {
-        let text = "a CONNECT cannot be inside another CONNECT";
-        return Err(RequestError::BadRequest(text.to_owned()));
+        return Err(RequestError::BadRequest(NESTED.to_owned()));
     }
     let headers = &request.head().headers;
     login::check(service, address, headers, &[PROXY_AUTHORIZATION]).await?;
     reject_loop(headers, service.name.as_str())?;
-    let authority = client
-        .facts
-        .connect_authority
-        .as_deref()
-        .unwrap_or_default();
+    let connect = client.facts.connect.as_ref();
+    let authority = connect.map_or("", |connect| &connect.authority);
     let has_port = authority
         .rsplit_once(':')
         .is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
@@ -141,7 +161,14 @@ async fn admit(
     if is_own_authority(authority, &service.settings.load(), client.facts.gateway) {
         return Ok((AdmittedConnect::PlainHttp, transfer));
     }
-    Ok((service.gateway.admit_connect(target, address)?, transfer))
+    let interceptor = service.interceptor.as_ref();
+    let is_intercepted = interceptor.is_some_and(|own| own.is_intercepted(target.host()));
+    let admitted = if is_intercepted {
+        service.gateway.admit_intercepted_connect(target, address)?
+    } else {
+        service.gateway.admit_connect(target, address)?
+    };
+    Ok((admitted, transfer))
 }
 
 /// Serves a connection on which the client or the server may speak first, in any protocol.
@@ -204,21 +231,12 @@ async fn serve_http(mut client: ConnectClient, routes: &ConnectRoutes) -> io::Re
 
 /// Serves the requests inside the `CONNECT` like those of the proxy port.
 async fn serve_requests(client: ConnectClient, routes: &ConnectRoutes) -> io::Result<()> {
-    let Some(inside) = &routes.inside else {
-        return Ok(());
-    };
     // The requests inside are counted as those of the proxy endpoint.
     let facts = ResponseFacts::own();
     client.log.write(200, &facts, 0, TransferEnd::Complete);
+    let stream = ClientStream::Plain(client.stream);
     let connection =
-        ClientConnection::new(client.stream, client.permit, client.facts).with_early(&client.early);
-    let ready = std::future::poll_fn(|cx| inside.poll_ready(cx)).await;
-    let served = match ready {
-        Ok(()) => inside.call((connection, client.peer)).await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = served {
-        tracing::debug!(%error, "connection inside a CONNECT ended with an error");
-    }
+        ClientConnection::new(stream, client.permit, client.facts).with_early(&client.early);
+    run_inside(connection, client.peer, routes).await;
     Ok(())
 }

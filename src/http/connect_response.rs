@@ -5,9 +5,10 @@
 use std::io;
 use std::time::SystemTime;
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::access_log::RequestLog;
 use super::connect_client::ConnectClient;
 use super::error_response::{challenge, proxy_status, retry_after_seconds};
 use super::error_status::status_of;
@@ -32,12 +33,25 @@ pub async fn accept(stream: &mut TcpStream, name: &str) -> io::Result<()> {
     stream.write_all(head.as_bytes()).await
 }
 
-/// Sends an error response and closes the connection for writing. `name` is the name of this node.
+/// Sends an error response to a client, see [`write_error`].
 ///
 /// # Errors
 /// If the response cannot be written.
 pub async fn send_error(
     client: &mut ConnectClient,
+    error: &RequestError,
+    name: &str,
+) -> io::Result<()> {
+    write_error(&mut client.stream, &client.log, error, name).await
+}
+
+/// Sends an error response and closes the connection for writing. `name` is the name of this node.
+///
+/// # Errors
+/// If the response cannot be written.
+pub async fn write_error(
+    stream: &mut (impl AsyncWrite + Unpin),
+    log: &RequestLog,
     error: &RequestError,
     name: &str,
 ) -> io::Result<()> {
@@ -66,13 +80,11 @@ pub async fn send_error(
          \r\n\
          {body}"
     );
-    client.log.set_error(error.to_string());
-    client.stream.write_all(response.as_bytes()).await?;
-    client.stream.shutdown().await?;
+    log.set_error(error.to_string());
+    stream.write_all(response.as_bytes()).await?;
+    stream.shutdown().await?;
     let mut facts = ResponseFacts::of(cache_status);
     facts.outcome = outcome_of_error(error);
-    client
-        .log
-        .write(status, &facts, length as u64, TransferEnd::Complete);
+    log.write(status, &facts, length as u64, TransferEnd::Complete);
     Ok(())
 }

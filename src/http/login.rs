@@ -32,8 +32,7 @@ pub async fn require_user(
     origin: &RequestOrigin,
     endpoint: Endpoint,
 ) -> Result<(), RequestError> {
-    let is_inside =
-        connection_facts(request).is_some_and(|facts| facts.connect_authority.is_some());
+    let is_inside = connection_facts(request).is_some_and(|facts| facts.connect.is_some());
     if is_inside {
         return Ok(());
     }

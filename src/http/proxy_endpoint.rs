@@ -9,7 +9,8 @@ use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::access_log::{LogUri, RequestLog};
-use super::client_info::{RequestOrigin, TargetForm, connection_facts};
+use super::client_info::{RequestOrigin, TargetForm, connection_facts, is_intercepted};
+use super::intercepted;
 use super::login::require_user;
 use super::options;
 use super::parse_request::{read_cache_request, reject_loop, single};
@@ -80,9 +81,13 @@ fn begin_log(
     uri: LogUri,
 ) -> RequestLog {
     let method = request.method().as_str();
-    service
+    let mut log = service
         .begin_log(client, RequestEndpoint::Proxy, method, uri)
-        .with_user_agent(request.headers())
+        .with_user_agent(request.headers());
+    if is_intercepted(request) {
+        log.mark_intercepted();
+    }
+    log
 }
 
 /// Answers a request for the options of this node, which counts as one of its client.
@@ -150,6 +155,9 @@ fn read_proxy_request(
         TargetError::TooLong => RequestError::TargetTooLong(error.to_string()),
         error => RequestError::BadRequest(error.to_string()),
     })?;
+    if is_intercepted(request) {
+        intercepted::check(request, &target)?;
+    }
     let expected = ExpectedDigests::nothing();
     read_cache_request(request, origin, Endpoint::Proxy, target, expected)
 }
@@ -157,14 +165,13 @@ fn read_proxy_request(
 /// Rejects a request inside a `CONNECT` whose `Host` is another one than that of the `CONNECT`. A
 /// tunnel would have brought the bytes of that virtual host.
 fn reject_other_host(request: &HttpRequest, uri: &str) -> Result<(), RequestError> {
-    let is_inside =
-        connection_facts(request).is_some_and(|facts| facts.connect_authority.is_some());
-    let Some(host) = single(request.headers(), HOST).filter(|host| is_inside && !host.is_empty())
-    else {
+    let connect = connection_facts(request).and_then(|facts| facts.connect.as_ref());
+    let host = single(request.headers(), HOST).filter(|host| !host.is_empty());
+    let (Some(connect), Some(host)) = (connect, host) else {
         return Ok(());
     };
     let (Ok(named), Ok(target)) = (
-        Target::parse(&format!("http://{host}/")),
+        Target::parse(&format!("{}://{host}/", connect.scheme())),
         Target::parse(uri),
     ) else {
         // The parser of the target reports its own error.

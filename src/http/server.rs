@@ -26,8 +26,9 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::client_info::Port;
-use super::connect::{self, ConnectRoutes, RequestPipeline};
-use super::connection::{ClientConnection, ConnectionFacts, HEAD_TIMEOUT};
+use super::connect;
+use super::connect_routes::{ConnectRoutes, RequestPipeline};
+use super::connection::{ClientConnection, ClientStream, ConnectionFacts, HEAD_TIMEOUT};
 use super::proxy_header::read_proxy_header;
 use super::service;
 use super::state::HttpService;
@@ -277,13 +278,14 @@ async fn accept_client(
     let mut facts = ConnectionFacts {
         client: connection_client(service, peer.ip()),
         gateway: is_at_gateway.then(|| SocketAddr::new(local_ip, context.gateway_address.port())),
-        connect_authority: None,
+        connect: None,
     };
     // A failure costs only a little latency.
     stream.set_nodelay(true).ok();
     set_stall_timeout(&stream, service.settings.load().stall_timeout);
     let permit = service.admission.acquire_connection_permit(facts.client);
     if context.port == Port::Gateway || !service.proxy.proxy_protocol {
+        let stream = ClientStream::Plain(stream);
         return Ok((ClientConnection::new(stream, permit, facts), Some(peer)));
     }
     if !service.settings.load().is_trusted_proxy(peer.ip()) {
@@ -296,7 +298,7 @@ async fn accept_client(
             drop(permit);
             facts.client = connection_client(service, client.ip());
             let permit = service.admission.acquire_connection_permit(facts.client);
-            let connection = ClientConnection::new(stream, permit, facts);
+            let connection = ClientConnection::new(ClientStream::Plain(stream), permit, facts);
             Ok((connection, Some(client)))
         }
         Ok(Err(error)) => {

@@ -11,7 +11,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::builtin_pages::BuiltinPage;
-use super::client_info::{Port, RequestOrigin, client_address};
+use super::client_info::{Port, RequestOrigin, client_address, is_intercepted};
 use super::connection::ConnectionState;
 use super::framing_error::FramingError;
 use super::gateway_endpoint;
@@ -127,9 +127,12 @@ fn reject(
     };
     let (endpoint, name) = endpoint_of(port);
     let uri = Target::redact(origin.form.as_str());
-    let log = service
+    let mut log = service
         .begin_log(origin.client, name, request.method().as_str(), uri.into())
         .with_user_agent(request.headers());
+    if is_intercepted(request) {
+        log.mark_intercepted();
+    }
     Responder::new(request, service, endpoint, log, guard).send_error(error)
 }
 

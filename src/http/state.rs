@@ -16,6 +16,7 @@ use super::node_name::NodeName;
 use crate::admin::{AdminService, Tokens};
 use crate::events::EventLog;
 use crate::gateway::{self, Gateway, HostTable};
+use crate::intercept::Interceptor;
 use crate::jobs::Jobs;
 use crate::limits::AdmissionControl;
 use crate::logging::LogHealth;
@@ -31,6 +32,8 @@ pub struct HttpService {
     pub(super) name: NodeName,
     pub(super) settings: ArcSwap<Settings>,
     pub(super) proxy: ProxyConfig,
+    /// `None` if no host is intercepted.
+    pub(super) interceptor: Option<Arc<Interceptor>>,
     pub(super) reports: Reports,
     pub(super) admission: AdmissionControl,
     /// Users that may download.
@@ -44,6 +47,7 @@ pub struct HttpConfig {
     /// Name of this node in `Via` and `Cache-Status`.
     pub name: String,
     pub proxy: ProxyConfig,
+    pub interceptor: Option<Arc<Interceptor>>,
     pub settings: Settings,
     pub users: DownloadUsers,
 }
@@ -142,6 +146,7 @@ impl HttpService {
             name: NodeName::new(config.name),
             settings: ArcSwap::from_pointee(config.settings),
             proxy: config.proxy,
+            interceptor: config.interceptor,
             reports,
             admission,
             users: ArcSwap::from_pointee(config.users),

@@ -216,6 +216,8 @@ pub enum AdmittedConnect {
     Tunnel(AdmittedTunnel),
     /// Requests of plain HTTP. Policy admits each of their targets.
     PlainHttp,
+    /// Requests inside TLS that Millpond ends. Policy admits each of their targets.
+    Https { host: String },
     /// Requests of plain HTTP, or any other bytes unread.
     TunnelOrHttp(AdmittedTunnel),
 }

@@ -11,6 +11,7 @@ mod cacheability;
 mod checksum_file;
 mod classify;
 mod config;
+mod connects;
 mod denied;
 mod explain;
 mod hosts;
@@ -51,7 +52,7 @@ use crate::limits::{
     ClientLimits, ClientShare, LimitsConfig, OverLimit, PendingTransfer, PoolClient,
     TooManyNewTargets, TransferKind,
 };
-use crate::model::{ClientNet, ConfigError, Scheme, Sha256, Size, Target, lock};
+use crate::model::{ConfigError, Scheme, Sha256, Size, Target, lock};
 use admitted::NetworkUse;
 use checksum_file::ChecksumFile;
 use rules::Rules;
@@ -331,22 +332,20 @@ impl Policy {
         target: Target,
         client: IpAddr,
     ) -> Result<AdmittedConnect, PolicyDenied> {
-        let rules = self.rules.load();
-        let port = target.port();
-        let tunnel = rules.check_connect_port(port);
-        let is_http = rules.allows_port(Scheme::Http, port);
-        if !is_http {
-            tunnel.clone()?;
-        }
-        rules.check_host(&target)?;
-        rules.check_address_of(&target)?;
-        let client = ClientNet::from_address(client);
-        let admitted = AdmittedTunnel { target, client };
-        Ok(match (tunnel, is_http) {
-            (Err(_), _) => AdmittedConnect::PlainHttp,
-            (Ok(()), true) => AdmittedConnect::TunnelOrHttp(admitted),
-            (Ok(()), false) => AdmittedConnect::Tunnel(admitted),
-        })
+        connects::admit(&self.rules.load(), target, client)
+    }
+
+    /// Checks a client's `CONNECT` to a host whose TLS Millpond can end. At a port that is not one
+    /// for https, only other contents are possible.
+    ///
+    /// # Errors
+    /// As [`Policy::admit_connect`].
+    pub fn admit_intercepted_connect(
+        &self,
+        target: Target,
+        client: IpAddr,
+    ) -> Result<AdmittedConnect, PolicyDenied> {
+        connects::admit_intercepted(&self.rules.load(), target, client)
     }
 
     /// Returns whether a connection to `address` is allowed. Call it for every resolved address,

@@ -8,6 +8,7 @@ mod archives;
 mod cargo;
 mod cpan;
 mod gem;
+mod intercepted;
 mod language_replays;
 mod mirror;
 mod pip;

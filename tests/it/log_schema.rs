@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::harness::{Gateway, Origin, Reply, archive};
+use crate::intercept_harness::Intercepting;
 
 /// Fields that every event has.
 const COMMON: [&str; 4] = ["timestamp", "level", "target", "message"];
@@ -60,7 +61,13 @@ fn logged() -> Vec<Value> {
         .assert_status(404);
     let log = gateway.log().clone();
     gateway.stop();
-    log.events()
+    let mut events = log.events();
+    let stage = Intercepting::start();
+    let refused = stage.curl().args(&[&stage.url("/absent-1.0.tar.gz")]).run();
+    refused.assert_success();
+    stage.inner_request("/absent-1.0.tar.gz");
+    events.extend(stage.gateway.log().events());
+    events
 }
 
 #[test]

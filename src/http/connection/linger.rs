@@ -8,8 +8,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead as _, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+
+use super::client_stream::ClientStream;
 
 /// Buffer for bytes that are read and discarded.
 const DISCARD_BYTES: usize = 4096;
@@ -29,7 +30,7 @@ impl Linger {
     }
 
     /// Reads and discards bytes until the client closes its half or the deadline passes.
-    pub fn poll(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll(&mut self, stream: &mut ClientStream, cx: &mut Context<'_>) -> Poll<()> {
         if self.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }

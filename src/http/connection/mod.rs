@@ -10,6 +10,7 @@
 //! therefore hands over one request at a time. The first byte of the next request follows once the
 //! response is written and the library has had the chance to close the connection.
 
+mod client_stream;
 mod deadline;
 mod linger;
 mod request_gate;
@@ -23,7 +24,6 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::limits::{Admission, ConnectionPermit, ExcessConnection};
 use deadline::Deadline;
@@ -31,7 +31,8 @@ use linger::Linger;
 use request_gate::RequestGate;
 use state::RequestPhase;
 
-pub use state::{ConnectionFacts, ConnectionState};
+pub use client_stream::ClientStream;
+pub use state::{ConnectionFacts, ConnectionState, EnclosingConnect, InnerTransport};
 
 /// How long a client may take to send a request head.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,7 +57,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// A client's connection with its permit, as the HTTP library reads and writes it.
 #[derive(Debug)]
 pub struct ClientConnection {
-    stream: TcpStream,
+    stream: ClientStream,
     gate: RequestGate,
     state: Rc<ConnectionState>,
     permit: Admission,
@@ -69,13 +70,15 @@ pub struct ClientConnection {
     has_unparsed: bool,
     /// Rest of a 100 response.
     interim: &'static [u8],
+    /// A 100 response was written and not flushed: TLS may keep a part of it.
+    has_unflushed_interim: bool,
     /// Set once the connection is closed for writing.
     linger: Option<Linger>,
 }
 
 impl ClientConnection {
     /// Returns the connection on `stream`. If it is above the limit, its request is rejected.
-    pub fn new(stream: TcpStream, permit: Admission, facts: ConnectionFacts) -> Self {
+    pub fn new(stream: ClientStream, permit: Admission, facts: ConnectionFacts) -> Self {
         let reject_timeout = permit.as_ref().err().map(ExcessConnection::reject_timeout);
         Self {
             stream,
@@ -87,6 +90,7 @@ impl ClientConnection {
             half_closed_for: Duration::ZERO,
             has_unparsed: false,
             interim: b"",
+            has_unflushed_interim: false,
             linger: None,
         }
     }
@@ -105,7 +109,7 @@ impl ClientConnection {
 
     /// Returns the socket, the permit, and the bytes that were read and not handed over. The caller
     /// must hold the permit while the socket is open.
-    pub fn into_parts(self) -> (TcpStream, Admission, BytesMut) {
+    pub fn into_parts(self) -> (ClientStream, Admission, BytesMut) {
         (self.stream, self.permit, self.gate.into_buffered())
     }
 
@@ -195,6 +199,11 @@ impl ClientConnection {
         while !self.interim.is_empty() {
             let count = ready!(Pin::new(&mut self.stream).poll_write(cx, self.interim))?;
             self.interim = &self.interim[count..];
+            self.has_unflushed_interim = true;
+        }
+        if self.has_unflushed_interim {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.has_unflushed_interim = false;
         }
         self.state.wake_for_continue(cx);
         Poll::Ready(Ok(()))

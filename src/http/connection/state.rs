@@ -10,6 +10,7 @@ use crate::cache::HashingSignal;
 use crate::http::framing_error::FramingError;
 use crate::http::request_head::Expectation;
 use crate::limits::PoolClient;
+use crate::model::Scheme;
 
 /// Phase of the current request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,34 @@ pub(super) enum Continuation {
     Sent,
 }
 
+/// The `CONNECT` whose requests a connection carries.
+#[derive(Debug, Clone)]
+pub struct EnclosingConnect {
+    pub authority: String,
+    pub transport: InnerTransport,
+}
+
+/// Transport of the requests inside a `CONNECT`.
+#[derive(Debug, Clone)]
+pub enum InnerTransport {
+    Plain,
+    /// Millpond has ended the TLS.
+    Tls {
+        /// Host that the client has named in the handshake (SNI), in lower case.
+        server_name: Option<String>,
+    },
+}
+
+impl EnclosingConnect {
+    /// Returns the scheme of the requests inside.
+    pub fn scheme(&self) -> Scheme {
+        match self.transport {
+            InnerTransport::Plain => Scheme::Http,
+            InnerTransport::Tls { .. } => Scheme::Https,
+        }
+    }
+}
+
 /// Facts about a connection that hold for all its requests.
 #[derive(Debug, Clone)]
 pub struct ConnectionFacts {
@@ -45,8 +74,16 @@ pub struct ConnectionFacts {
     pub client: PoolClient,
     /// The gateway port at the address that the client has connected to.
     pub gateway: Option<SocketAddr>,
-    /// Authority of the `CONNECT` whose requests the connection carries.
-    pub connect_authority: Option<String>,
+    /// `None` outside of a `CONNECT`.
+    pub connect: Option<EnclosingConnect>,
+}
+
+impl ConnectionFacts {
+    /// Whether the requests are inside an intercepted `CONNECT`.
+    pub fn is_intercepted(&self) -> bool {
+        let connect = self.connect.as_ref();
+        connect.is_some_and(|connect| connect.scheme() == Scheme::Https)
+    }
 }
 
 /// State that the connection and the current request share. Both run on one thread.
@@ -149,6 +186,11 @@ impl ConnectionState {
         if self.awaits_continue() {
             self.reader.replace(Some(cx.waker().clone()));
         }
+    }
+
+    /// Whether the HTTP library has read the head of a request.
+    pub fn has_begun_request(&self) -> bool {
+        self.phase.get() != RequestPhase::New
     }
 
     pub(super) fn phase(&self) -> RequestPhase {

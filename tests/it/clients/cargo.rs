@@ -114,3 +114,8 @@ fn cargo_follows_update_by_url_prefix() {
 fn cargo_follows_update_by_host_name() {
     follow_update(&Cargo, Route::HostName);
 }
+
+#[test]
+fn cargo_follows_update_through_interception() {
+    follow_update(&Cargo, Route::Intercepted);
+}

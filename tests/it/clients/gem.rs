@@ -115,3 +115,8 @@ fn gem_follows_update_through_proxy() {
 fn gem_follows_update_by_url_prefix() {
     follow_update(&Gem::new(), Route::UrlPrefix);
 }
+
+#[test]
+fn gem_follows_update_through_interception() {
+    follow_update(&Gem::new(), Route::Intercepted);
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use crate::harness::{Body, DATE, DAY_AFTER, Origin, Reply, files_under, sha256};
+use crate::harness::{Authority, Body, DATE, DAY_AFTER, Origin, Reply, files_under, sha256};
 
 /// A release of the test package `tiny`, in order of publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,13 +59,25 @@ impl Mirror {
         }
     }
 
+    /// Starts a mirror for https at the name `localhost`.
+    pub fn start_tls(authority: &Authority) -> Self {
+        Self {
+            origin: Origin::start_tls(authority),
+            files: Mutex::default(),
+        }
+    }
+
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
     /// Returns the URL of the mirror, without a slash at its end.
     pub fn url(&self) -> String {
-        self.origin.url("")
+        if self.origin.url("").starts_with("https:") {
+            self.origin.named_url("")
+        } else {
+            self.origin.url("")
+        }
     }
 
     /// Publishes a file. A file with the same content keeps its date.

@@ -14,14 +14,19 @@ impl Pip {
     fn download(machine: &Machine, requirement: &str) -> Body {
         let url = machine.url("/simple/");
         let host = url.split([':', '/']).nth(3).expect("the URL has a host");
+        // Only responses of trusted hosts are cached.
+        let trust = match machine.ca_file() {
+            Some(file) => ["--cert", file],
+            None => ["--trusted-host", host],
+        };
         // The interpreter of Debian: another one in PATH may have no pip.
         machine
             .tool("/usr/bin/python3", "python3-pip")
             .args(&["-m", "pip", "--isolated", "--disable-pip-version-check"])
             .args(&["--cache-dir", &machine.path("cache"), "--retries", "0"])
             .args(&["download", "--no-deps", "--dest", "wheels"])
-            // Only responses of trusted hosts are cached.
-            .args(&["--index-url", &url, "--trusted-host", host, requirement])
+            .args(&trust)
+            .args(&["--index-url", &url, requirement])
             .run()
             .assert_success();
         machine.take("wheels", ".whl")
@@ -97,4 +102,9 @@ fn pip_follows_update_by_url_prefix() {
 #[test]
 fn pip_follows_update_by_host_name() {
     follow_update(&Pip, Route::HostName);
+}
+
+#[test]
+fn pip_follows_update_through_interception() {
+    follow_update(&Pip, Route::Intercepted);
 }

@@ -9,9 +9,10 @@ use tempfile::TempDir;
 
 use super::mirror::{Mirror, Release};
 use crate::harness::{
-    Body, Gateway, Request, Tool, assert_same, can_replace_system_files, eventually, files_under,
-    is_root,
+    Authority, Body, Builder, Gateway, Request, Tool, assert_same, can_replace_system_files,
+    eventually, files_under, is_root,
 };
+use crate::intercept_harness::make_authority;
 
 /// Mon, 01 Jan 2024 12:00:00 GMT, in seconds since 1970: between the two releases.
 const NOON_SECS: u64 = 1_704_110_400;
@@ -29,6 +30,8 @@ pub enum Route {
     UrlPrefix,
     /// A name of the gateway that stands for the URL of the mirror.
     HostName,
+    /// The proxy port, named by `https_proxy`, which ends the TLS of the mirror's host.
+    Intercepted,
 }
 
 /// A package system: its repository, and its client.
@@ -68,7 +71,24 @@ pub struct Machine {
     base: String,
     http_proxy: Option<String>,
     route: Route,
+    interception: Option<Interception>,
 }
+
+/// Proxy of an intercepted mirror, and the certificate authority that the client trusts.
+struct Interception {
+    https_proxy: String,
+    ca_file: String,
+}
+
+/// Variables by which programs find the certificate authorities that they trust.
+const CA_VARIABLES: [&str; 6] = [
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "CARGO_HTTP_CAINFO",
+    "GIT_SSL_CAINFO",
+    "NODE_EXTRA_CA_CERTS",
+    "REQUESTS_CA_BUNDLE",
+];
 
 impl Machine {
     fn new(site: &Site, route: Route, gateway: Option<&Gateway>) -> Self {
@@ -78,6 +98,7 @@ impl Machine {
             base: site.base.clone(),
             http_proxy: proxy.map(|gateway| format!("http://{}", gateway.proxy_addr())),
             route,
+            interception: None,
         }
     }
 
@@ -103,7 +124,9 @@ impl Machine {
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let address = match self.route {
             Route::HostName => authority.replace(HOST_NAME, "127.0.0.1"),
-            Route::Direct | Route::Proxy | Route::UrlPrefix => authority.to_owned(),
+            Route::Direct | Route::Proxy | Route::UrlPrefix | Route::Intercepted => {
+                authority.to_owned()
+            }
         };
         let address = address.parse().expect("the host is an address");
         match self.http_proxy {
@@ -134,7 +157,25 @@ impl Machine {
         self.tool("fakeroot", "fakeroot").arg(program)
     }
 
-    fn with_proxy(&self, tool: Tool) -> Tool {
+    /// Returns the proxy of the route, if it is intercepted.
+    pub fn https_proxy(&self) -> Option<&str> {
+        let interception = self.interception.as_ref()?;
+        Some(&interception.https_proxy)
+    }
+
+    /// Returns the file of the certificate authority to trust, if the route is intercepted.
+    pub fn ca_file(&self) -> Option<&str> {
+        let interception = self.interception.as_ref()?;
+        Some(&interception.ca_file)
+    }
+
+    fn with_proxy(&self, mut tool: Tool) -> Tool {
+        if let Some(interception) = &self.interception {
+            for name in CA_VARIABLES {
+                tool = tool.env(name, &interception.ca_file);
+            }
+            tool = tool.env("https_proxy", &interception.https_proxy);
+        }
         match &self.http_proxy {
             Some(proxy) => tool.env("http_proxy", proxy),
             None => tool,
@@ -174,18 +215,29 @@ pub struct Stage {
     pub site: Site,
     pub gateway: Gateway,
     route: Route,
+    /// Folder of the certificate authority, if the route is intercepted.
+    ca_folder: TempDir,
 }
 
 impl Stage {
     pub fn new(route: Route) -> Self {
-        let mirror = Mirror::start();
-        let gateway = Gateway::builder()
+        let authority = Authority::new();
+        let mirror = match route {
+            Route::Intercepted => Mirror::start_tls(&authority),
+            Route::Direct | Route::Proxy | Route::UrlPrefix | Route::HostName => Mirror::start(),
+        };
+        let ca_folder = tempfile::tempdir().expect("a folder can be made");
+        let builder = Gateway::builder()
             .origin(mirror.origin())
             .host(HOST_NAME, &mirror.url())
             .one_attempt()
-            .start();
+            .authority(&authority);
+        let gateway = match route {
+            Route::Intercepted => intercepting(builder, ca_folder.path()).start(),
+            Route::Direct | Route::Proxy | Route::UrlPrefix | Route::HostName => builder.start(),
+        };
         let base = match route {
-            Route::Direct | Route::Proxy => mirror.url(),
+            Route::Direct | Route::Proxy | Route::Intercepted => mirror.url(),
             Route::UrlPrefix => gateway.rewritten(&mirror.url()),
             Route::HostName => format!("http://{HOST_NAME}:{}", gateway.addr().port()),
         };
@@ -194,16 +246,25 @@ impl Stage {
             site,
             gateway,
             route,
+            ca_folder,
         }
     }
 
     pub fn machine(&self) -> Machine {
-        Machine::new(&self.site, self.route, Some(&self.gateway))
+        let mut machine = Machine::new(&self.site, self.route, Some(&self.gateway));
+        if self.route == Route::Intercepted {
+            let ca_file = self.ca_folder.path().join("intercept-ca/ca.pem");
+            machine.interception = Some(Interception {
+                https_proxy: format!("http://{}", self.gateway.proxy_addr()),
+                ca_file: ca_file.to_str().expect("the path is text").to_owned(),
+            });
+        }
+        machine
     }
 
     /// Returns the target of a path of the mirror.
     pub fn target(&self, path: &str) -> String {
-        self.site.mirror.origin().url(path)
+        format!("{}{path}", self.site.mirror.url())
     }
 
     /// Waits until a target is stored: it is a hit, or the origin confirms the stored response.
@@ -226,13 +287,24 @@ impl Stage {
         let target = self.target(path);
         let answer = match self.route {
             Route::UrlPrefix | Route::HostName => self.gateway.get(&target).send(),
-            Route::Direct | Route::Proxy => self.gateway.proxied("GET", &target).send(),
+            Route::Direct | Route::Proxy | Route::Intercepted => {
+                self.gateway.proxied("GET", &target).send()
+            }
         };
         answer.assert_body(200, body);
         answer.assert_cache(&["hit"]);
         let is_stale = answer.wants("cache-status").contains("detail=stale");
         assert_eq!(is_stale, is_index, "{path} is stale");
     }
+}
+
+/// Lets a gateway intercept `localhost`, with a certificate authority in a folder.
+fn intercepting(builder: Builder, folder: &Path) -> Builder {
+    let hosts = "[\"localhost\"]";
+    let ca_dir = make_authority(folder, hosts);
+    builder
+        .set("intercept.hosts", hosts)
+        .text("intercept.ca_dir", ca_dir.to_str().expect("it is text"))
 }
 
 /// Runs a client through Millpond over an update, and then another one without the mirror.

@@ -1,0 +1,137 @@
+//! `millpond ca`: makes and shows the certificate authority of intercepted hosts.
+//!
+//! The main type is [`CertificateAuthorityCommand`].
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::config_source::ConfigSource;
+use super::exit::FailureCode;
+use super::file_rights;
+use super::output::OutputForm;
+use crate::config::Config;
+use crate::intercept::{AuthorityError, AuthorityFacts, CertificateAuthority, create_authority};
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  millpond ca init --config /etc/millpond.toml
+  millpond ca show --config /etc/millpond.toml
+  millpond ca show --config /etc/millpond.toml --pem > millpond-ca.crt")]
+pub struct CertificateAuthorityCommand {
+    #[command(subcommand)]
+    action: AuthorityAction,
+}
+
+#[derive(Subcommand)]
+enum AuthorityAction {
+    /// Make a certificate authority in intercept.ca_dir, limited to intercept.hosts
+    #[command(after_help = "Examples:
+  millpond ca init --config /etc/millpond.toml
+  millpond ca init --config /etc/millpond.toml --set intercept.ca_dir=/etc/millpond/ca-2
+
+Other hosts need another certificate authority. Make it in a new folder, let the clients trust it,
+and name the folder in intercept.ca_dir.")]
+    Init,
+    /// Show the certificate that clients have to trust
+    #[command(after_help = "Examples:
+  millpond ca show --config /etc/millpond.toml
+  millpond ca show --config /etc/millpond.toml --pem > millpond-ca.crt")]
+    Show(ShowAuthority),
+}
+
+#[derive(clap::Args)]
+struct ShowAuthority {
+    /// Print the certificate itself, in PEM
+    #[arg(long)]
+    pem: bool,
+}
+
+impl CertificateAuthorityCommand {
+    /// Runs the command.
+    pub fn run(self, source: &ConfigSource, form: OutputForm) -> ExitCode {
+        let config = match source.load() {
+            Ok(config) => config,
+            Err(error) => return form.fail(&error, FailureCode::Usage),
+        };
+        let folder = config.intercept.folder(&config.gateway.state_dir);
+        let done = match self.action {
+            AuthorityAction::Init => init(&config, &folder, form),
+            AuthorityAction::Show(show) => show.run(&config, &folder, form),
+        };
+        done.unwrap_or_else(|error| {
+            let code = match error {
+                AuthorityError::Missing(_) => FailureCode::NotFound,
+                AuthorityError::NoHosts => FailureCode::Usage,
+                _ => FailureCode::Failed,
+            };
+            form.fail(&error, code)
+        })
+    }
+}
+
+fn init(config: &Config, folder: &Path, form: OutputForm) -> Result<ExitCode, AuthorityError> {
+    file_rights::set_umask();
+    // The service must be able to read the key.
+    let owned = folder.ancestors().find(|ancestor| ancestor.is_dir());
+    if let Some(owned) = owned {
+        file_rights::take_on_owner(owned).map_err(|error| AuthorityError::Unwritable {
+            file: owned.to_owned(),
+            error,
+        })?;
+    }
+    let authority = create_authority(folder, &config.intercept.host_names())?;
+    Ok(print(authority.facts(), config, form))
+}
+
+impl ShowAuthority {
+    fn run(
+        &self,
+        config: &Config,
+        folder: &Path,
+        form: OutputForm,
+    ) -> Result<ExitCode, AuthorityError> {
+        let authority = CertificateAuthority::load(folder)?;
+        if self.pem {
+            let pem = authority.pem();
+            return Ok(form.finish(&pem.trim_end(), || json!({ "pem": pem })));
+        }
+        Ok(print(authority.facts(), config, form))
+    }
+}
+
+/// Prints the facts, and hosts that the certificate and the configuration do not share.
+fn print(facts: &AuthorityFacts, config: &Config, form: OutputForm) -> ExitCode {
+    let listed = config.intercept.host_names();
+    let is_covered = |host: &&String| facts.hosts.contains(host);
+    let uncovered: Vec<_> = listed.iter().filter(|host| !is_covered(host)).collect();
+    let date = |time| humantime::format_rfc3339_seconds(time).to_string();
+    let (from, until) = (date(facts.not_before), date(facts.not_after));
+    let mut text = format!(
+        "certificate  {}\nsubject      {}\nhosts        {}\nvalid        {from} to {until}\n\
+         sha256       {}",
+        facts.certificate_file.display(),
+        facts.subject,
+        facts.hosts.join(", "),
+        facts.sha256,
+    );
+    if !uncovered.is_empty() {
+        let names: Vec<_> = uncovered.iter().map(|name| name.as_str()).collect();
+        let names = names.join(", ");
+        write!(text, "\nnot covered  {names}").expect("a string can be written");
+    }
+    form.finish(&text, || {
+        json!({
+            "certificate_file": facts.certificate_file,
+            "subject": facts.subject,
+            "hosts": facts.hosts,
+            "uncovered_hosts": uncovered,
+            "not_before": from,
+            "not_after": until,
+            "sha256": facts.sha256,
+        })
+    })
+}

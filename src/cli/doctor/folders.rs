@@ -111,7 +111,7 @@ fn permission_finding(config: &Config) -> Finding {
         }
         let metadata = std::fs::metadata(&folder).ok();
         // Root may write everything, and the service does not run as root.
-        let mode = metadata.as_ref().map_or(0, |metadata| metadata.mode());
+        let mode = metadata.as_ref().map_or(0, std::fs::Metadata::mode);
         if mode & OWNER_MODE != OWNER_MODE {
             return Finding::failed(
                 "permissions",

@@ -8,13 +8,13 @@ use crate::harness::{Bucket, Gateway, Origin, Reply, archive, eventually, millpo
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 /// Returns the value of a metric without labels.
-fn metric(gateway: &Gateway, name: &str) -> f64 {
+fn metric(gateway: &Gateway, name: &str) -> u64 {
     let page = gateway.request("GET", "/metrics").send().text();
     let value = page
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     let value = value.unwrap_or_else(|| panic!("no {name}: {page}"));
-    value.parse().expect("a metric is a number")
+    value.parse().expect("it is a whole number")
 }
 
 fn stats(gateway: &Gateway) -> Value {
@@ -48,17 +48,14 @@ fn oldest_waiting_upload_is_shown() {
         "1 objects wait for their upload. The oldest has waited since",
     );
     eventually("a second has passed", || {
-        (metric(&gateway, "millpond_upload_queue_oldest_seconds") >= 1.0).then_some(())
+        (metric(&gateway, "millpond_upload_queue_oldest_seconds") >= 1).then_some(())
     });
     bucket.come_up();
     gateway.await_uploaded(&origin.url(PATH));
     eventually("no upload waits", || {
         (stats(&gateway)["disk"]["oldest_upload"] == Value::Null).then_some(())
     });
-    assert_eq!(
-        metric(&gateway, "millpond_upload_queue_oldest_seconds"),
-        0.0
-    );
+    assert_eq!(metric(&gateway, "millpond_upload_queue_oldest_seconds"), 0);
 }
 
 #[test]
@@ -72,7 +69,7 @@ fn round_of_scrub_is_shown() {
     let idle = builder().text("cache.scrub_interval", "0s").start();
     let mut view = View::open(&as_reader(&idle, "/ui/live"));
     view.await_text("nodes", "none yet");
-    assert_eq!(metric(&idle, "millpond_scrub_round_age_seconds"), 0.0);
+    assert_eq!(metric(&idle, "millpond_scrub_round_age_seconds"), 0);
     let gateway = builder().text("cache.scrub_interval", "1h").start();
     // The state as a scrub has left it: a quarter of a round that began at 1.7e12 ms.
     let lock = gateway.cache().join("locks/scrub");
@@ -83,7 +80,7 @@ fn round_of_scrub_is_shown() {
         nodes.contains("2023-11-14") && nodes.contains("2027-01-15"),
         "{nodes}"
     );
-    assert!(metric(&gateway, "millpond_scrub_round_age_seconds") > 1e6);
+    assert!(metric(&gateway, "millpond_scrub_round_age_seconds") > 1_000_000);
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub mod http;
 pub mod intercept;
 pub mod jobs;
 pub mod limits;
+pub mod lockfile;
 pub mod logging;
 pub mod maintenance;
 pub mod metrics;

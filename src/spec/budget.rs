@@ -30,7 +30,7 @@ pub enum BudgetError {
     Steps,
 }
 
-/// What is left of the bounds of one pass.
+/// The used part of the bounds of one pass.
 #[derive(Debug)]
 pub struct Budget {
     depth: usize,

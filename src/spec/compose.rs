@@ -23,7 +23,7 @@ pub fn compose(fields: &str) -> Option<String> {
             Some(format!("{base}/{first}/{name}/{name}-{version}.{suffix}"))
         }
         ["forge", url, tag, commit, version, suffix] => {
-            let reference = ForgeRef::new(tag, commit, version)?;
+            let reference = ArchiveRef::new(tag, commit, version)?;
             forge_archive(url.trim_end_matches('/'), &reference, suffix)
         }
         ["stability", version] => {
@@ -41,12 +41,12 @@ pub fn compose(fields: &str) -> Option<String> {
 }
 
 /// Tag or commit of an archive.
-struct ForgeRef {
+struct ArchiveRef {
     name: String,
     is_commit: bool,
 }
 
-impl ForgeRef {
+impl ArchiveRef {
     fn new(tag: &str, commit: &str, version: &str) -> Option<Self> {
         let (name, is_commit) = match (tag, commit, version) {
             ("", "", "") => return None,
@@ -75,8 +75,8 @@ impl ForgeRef {
 }
 
 /// Returns the archive that a forge makes of a reference, by the forms of known forges. The name of
-/// the host tells the forge.
-fn forge_archive(url: &str, reference: &ForgeRef, suffix: &str) -> Option<String> {
+/// the host identifies the forge.
+fn forge_archive(url: &str, reference: &ArchiveRef, suffix: &str) -> Option<String> {
     let (host, path) = url.split_once("://")?.1.split_once('/')?;
     let path = path.strip_suffix(".git").unwrap_or(path);
     let url = url.strip_suffix(".git").unwrap_or(url);

@@ -1,21 +1,21 @@
 //! Conditionals of a spec: which lines count in one pass.
 //!
-//! The main type is [`Conditions`].
+//! The main type is [`SpecConditions`].
 
 /// Line of a conditional.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConditionLine<'a> {
     /// `%if` or `%elif` with an expression.
-    Expression(Place, &'a str),
+    Expression(BranchPlace, &'a str),
     /// `%ifarch`, `%ifnarch`, `%ifos`, `%ifnos` and their `%elif` forms, with a list.
-    Machine(Place, Machine, &'a str),
+    Machine(BranchPlace, Machine, &'a str),
     Else,
     End,
 }
 
-/// Place of a branch in its conditional.
+/// BranchPlace of a branch in its conditional.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum BranchPlace {
     First,
     Further,
 }
@@ -36,9 +36,9 @@ impl<'a> ConditionLine<'a> {
         let end = text.find(|c: char| !c.is_ascii_lowercase());
         let (word, rest) = text.split_at(end.unwrap_or(text.len()));
         let place = if word.starts_with("el") {
-            Place::Further
+            BranchPlace::Further
         } else {
-            Place::First
+            BranchPlace::First
         };
         let rest = rest.trim();
         Some(match word {
@@ -54,7 +54,7 @@ impl<'a> ConditionLine<'a> {
     }
 
     /// Returns the place of a branch with a condition.
-    pub fn place(self) -> Option<Place> {
+    pub fn place(self) -> Option<BranchPlace> {
         match self {
             Self::Expression(place, _) | Self::Machine(place, ..) => Some(place),
             Self::Else | Self::End => None,
@@ -74,7 +74,7 @@ pub enum BranchRule {
 }
 
 /// State of the conditionals at one line.
-pub struct Conditions {
+pub struct SpecConditions {
     rule: BranchRule,
     open: Vec<OpenCondition>,
     /// Branches of each conditional, in the order of their first lines. A missing `%else` counts.
@@ -90,7 +90,7 @@ struct OpenCondition {
     branches: usize,
 }
 
-impl Conditions {
+impl SpecConditions {
     /// Creates the state for the start of a spec. `lines` are all conditional lines of the spec.
     pub fn new<'a>(rule: BranchRule, lines: impl Iterator<Item = ConditionLine<'a>>) -> Self {
         Self {
@@ -114,8 +114,10 @@ impl Conditions {
     pub fn needs_value(&self, line: ConditionLine<'_>) -> bool {
         self.rule == BranchRule::Evaluate
             && match (line.place(), self.open.last()) {
-                (Some(Place::First), _) => self.is_active(),
-                (Some(Place::Further), Some(open)) => open.is_parent_active && !open.was_active,
+                (Some(BranchPlace::First), _) => self.is_active(),
+                (Some(BranchPlace::Further), Some(open)) => {
+                    open.is_parent_active && !open.was_active
+                }
                 _ => false,
             }
     }
@@ -132,7 +134,7 @@ impl Conditions {
                 }
         };
         match (line.place(), line) {
-            (Some(Place::First), _) => {
+            (Some(BranchPlace::First), _) => {
                 let mut open = OpenCondition {
                     is_parent_active: self.is_active(),
                     is_active: false,
@@ -165,7 +167,7 @@ fn count_branches<'a>(lines: impl Iterator<Item = ConditionLine<'a>>) -> Vec<usi
     let mut open: Vec<usize> = Vec::new();
     for line in lines {
         match (line.place(), line) {
-            (Some(Place::First), _) => {
+            (Some(BranchPlace::First), _) => {
                 open.push(all.len());
                 all.push((1, false));
             }

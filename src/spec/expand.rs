@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use super::budget::{Budget, BudgetError};
 use super::compose::compose;
 use super::expression::evaluate;
+use super::extent::{first_call, line_bytes, statement_bytes};
 use super::functions::{call_function, call_with_words};
 use super::macro_table::{MacroDefinition, MacroTable, Parameters};
 use super::shell_text::shell_output;
@@ -367,45 +368,4 @@ fn arguments_of(words: &[String]) -> HashMap<String, String> {
     arguments.insert("**".to_owned(), words.join(" "));
     arguments.insert("#".to_owned(), positional.len().to_string());
     arguments
-}
-
-/// Returns the first macro of a text, to name it.
-fn first_call(text: &str) -> Option<&str> {
-    let text = &text[text.find('%')?..];
-    let (_, bytes) = next_piece(text);
-    text.get(..bytes)
-}
-
-fn line_bytes(text: &str) -> usize {
-    text.find('\n').unwrap_or(text.len())
-}
-
-/// Returns the length of the rest of a definition: to the end of the line, unless a backslash or an
-/// open macro continues it.
-fn statement_bytes(text: &str) -> usize {
-    let (bytes, mut at) = (text.as_bytes(), 0);
-    let mut open: Vec<u8> = Vec::new();
-    while at < bytes.len() {
-        match (bytes[at], bytes.get(at + 1)) {
-            (b'\\', Some(_)) => at += 1,
-            (b'%', Some(b'%')) => at += 1,
-            (b'%', Some(b'{')) => {
-                open.push(b'}');
-                at += 1;
-            }
-            (b'%', Some(b'(')) => {
-                open.push(b')');
-                at += 1;
-            }
-            (b'{', _) if open.last() == Some(&b'}') => open.push(b'}'),
-            (b'(', _) if open.last() == Some(&b')') => open.push(b')'),
-            (byte, _) if open.last() == Some(&byte) => {
-                open.pop();
-            }
-            (b'\n', _) if open.is_empty() => return at,
-            _ => {}
-        }
-        at += 1;
-    }
-    bytes.len()
 }

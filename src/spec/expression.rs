@@ -222,7 +222,7 @@ fn compare(a: &ExprValue, b: &ExprValue) -> Option<std::cmp::Ordering> {
     }
 }
 
-/// Returns the numbers of a version. That suffices for the versions of distributions.
+/// Returns the numbers of a version. They suffice for versions of distributions.
 fn version_parts(version: &str) -> Vec<u64> {
     let parts = version.split(|c: char| !c.is_ascii_digit());
     parts.filter_map(|part| part.parse().ok()).collect()

@@ -9,6 +9,7 @@ mod compose;
 mod conditions;
 mod expand;
 mod expression;
+mod extent;
 mod functions;
 mod logical_lines;
 mod macro_table;
@@ -30,5 +31,5 @@ mod tests;
 
 pub use options::{SpecDefine, SpecDefineError, SpecOptions};
 pub use rewrite::{RewriteOutcome, Rewritten, rewrite_sources, undo_rewrite};
-pub use source::{SourceKind, SourceUrl, SpecError, SpecSource, SpecSources, UnresolvedMacro};
+pub use source::{SourceUrl, SpecError, SpecSource, SpecSourceKind, SpecSources, UnresolvedMacro};
 pub use sources::{MAX_SPEC_BYTES, list_sources};

@@ -4,13 +4,13 @@
 
 use std::ops::Range;
 
-use super::conditions::{ConditionLine, Conditions, Machine};
+use super::conditions::{ConditionLine, Machine, SpecConditions};
 use super::expand::Expander;
 use super::expression::evaluate;
 use super::logical_lines::LogicalLine;
 use super::options::SpecOptions;
 use super::preamble::{Section, Tag, parse_tag};
-use super::source::{SourceKind, UnresolvedMacro};
+use super::source::{SpecSourceKind, UnresolvedMacro};
 use super::standard_macros::initial_macros;
 
 /// Bound on the sources of one spec. The largest known one has 10,000.
@@ -20,7 +20,7 @@ const MAX_SOURCES: usize = 50_000;
 pub struct FoundSource {
     /// Line, and position in the lines that it expands to.
     pub place: (usize, usize),
-    pub kind: SourceKind,
+    pub kind: SpecSourceKind,
     pub number: u32,
     pub raw: String,
     pub span: Option<Range<usize>>,
@@ -37,7 +37,7 @@ pub struct SpecFacts {
 
 /// State of a pass.
 pub struct SpecPass {
-    conditions: Conditions,
+    conditions: SpecConditions,
     expander: Expander,
     section: Section,
     facts: SpecFacts,
@@ -46,7 +46,7 @@ pub struct SpecPass {
 }
 
 impl SpecPass {
-    pub fn new(conditions: Conditions, options: &SpecOptions) -> Self {
+    pub fn new(conditions: SpecConditions, options: &SpecOptions) -> Self {
         Self {
             conditions,
             expander: Expander::new(initial_macros(options)),
@@ -136,15 +136,15 @@ impl SpecPass {
         line: Option<&LogicalLine<'_>>,
     ) {
         match self.section {
-            Section::SourceList => self.add(place, SourceKind::Source, None, (expanded, line)),
-            Section::PatchList => self.add(place, SourceKind::Patch, None, (expanded, line)),
+            Section::SourceList => self.add(place, SpecSourceKind::Source, None, (expanded, line)),
+            Section::PatchList => self.add(place, SpecSourceKind::Patch, None, (expanded, line)),
             Section::Other => {}
             Section::Preamble | Section::Package => match parse_tag(expanded) {
                 Some((Tag::Source(number), at)) => {
-                    self.add(place, SourceKind::Source, number, (&expanded[at], line));
+                    self.add(place, SpecSourceKind::Source, number, (&expanded[at], line));
                 }
                 Some((Tag::Patch(number), at)) => {
-                    self.add(place, SourceKind::Patch, number, (&expanded[at], line));
+                    self.add(place, SpecSourceKind::Patch, number, (&expanded[at], line));
                 }
                 Some((Tag::Macro(name), at)) if self.section == Section::Preamble => {
                     self.set_tag(name, &expanded[at], place.0);
@@ -171,14 +171,14 @@ impl SpecPass {
     fn add(
         &mut self,
         place: (usize, usize),
-        kind: SourceKind,
+        kind: SpecSourceKind,
         number: Option<u32>,
         (value, line): (&str, Option<&LogicalLine<'_>>),
     ) {
-        let last = &mut self.last_numbers[usize::from(kind == SourceKind::Patch)];
+        let last = &mut self.last_numbers[usize::from(kind == SpecSourceKind::Patch)];
         let number = number.unwrap_or_else(|| last.map_or(0, |last| last.saturating_add(1)));
         *last = Some(number);
-        let word = if kind == SourceKind::Source {
+        let word = if kind == SpecSourceKind::Source {
             "SOURCE"
         } else {
             "PATCH"

@@ -45,7 +45,9 @@ pub fn rewrite_sources(
     let sources = with_urls.map(|source| {
         let outcome = match &source.span {
             _ if source.raw.starts_with(&prefix) => RewriteOutcome::Unchanged,
-            _ if source.urls.is_empty() => RewriteOutcome::Unresolved,
+            _ if source.urls.is_empty() && !begins_with_scheme(&source.raw) => {
+                RewriteOutcome::Unresolved
+            }
             None => RewriteOutcome::NoPlace,
             Some(span) => {
                 edits.push((span.start..span.start, prefix.as_bytes()));
@@ -89,6 +91,13 @@ pub fn undo_rewrite(
         bytes: edit(bytes, &edits),
         sources,
     })
+}
+
+/// Whether a value is a URL, even if its macros are not known.
+fn begins_with_scheme(raw: &str) -> bool {
+    ["https://", "http://", "ftp://"]
+        .iter()
+        .any(|scheme| raw.starts_with(scheme))
 }
 
 /// Replaces ranges that do not overlap and are in order.

@@ -7,12 +7,12 @@ use std::ops::Range;
 
 /// Kind of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SourceKind {
+pub enum SpecSourceKind {
     Source,
     Patch,
 }
 
-impl SourceKind {
+impl SpecSourceKind {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -22,7 +22,7 @@ impl SourceKind {
     }
 }
 
-impl fmt::Display for SourceKind {
+impl fmt::Display for SpecSourceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -59,7 +59,7 @@ impl fmt::Display for UnresolvedMacro {
 /// Source or patch of a spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpecSource {
-    pub kind: SourceKind,
+    pub kind: SpecSourceKind,
     /// Number, such as 0 of `Source0`.
     pub number: u32,
     /// Line, from 1.

@@ -5,17 +5,19 @@
 
 use std::collections::BTreeMap;
 
-use super::conditions::{BranchRule, ConditionLine, Conditions};
+use super::conditions::{BranchRule, ConditionLine, SpecConditions};
 use super::logical_lines::{LogicalLine, LogicalLines};
 use super::options::SpecOptions;
 use super::pass::{FoundSource, SpecPass};
-use super::source::{SourceUrl, SpecError, SpecSource, SpecSources};
+use super::source::{SourceUrl, SpecError, SpecSource, SpecSources, UnresolvedMacro};
 
 /// Largest spec, in bytes. The largest known one has 20 MB.
 pub const MAX_SPEC_BYTES: usize = 32 << 20;
 
 /// Greatest number of branches that are taken in turn.
 const MAX_BRANCHES: usize = 4;
+
+const NOT_A_FILE: &str = "cannot be fetched as a file";
 
 /// Schemes of URLs that can be fetched.
 const SCHEMES: [&str; 3] = ["https://", "http://", "ftp://"];
@@ -36,7 +38,7 @@ pub fn list_sources(bytes: &[u8], options: &SpecOptions) -> Result<SpecSources, 
         let parsed = lines
             .iter()
             .filter_map(|line| ConditionLine::parse(&line.text));
-        Conditions::new(rule, parsed)
+        SpecConditions::new(rule, parsed)
     };
     let first = conditions(BranchRule::Evaluate);
     let branches = first.most_branches().min(MAX_BRANCHES);
@@ -103,9 +105,16 @@ impl SpecListing {
                     source.urls.push(url);
                 }
                 Some(_) => {}
-                None => {
-                    source.local.get_or_insert(found.value);
-                }
+                None => match found.value.split_once("://") {
+                    Some((scheme, _)) => source.unresolved.push(UnresolvedMacro {
+                        name: format!("{scheme}://"),
+                        line: found.place.0,
+                        reason: NOT_A_FILE.to_owned(),
+                    }),
+                    None => {
+                        source.local.get_or_insert(found.value);
+                    }
+                },
             }
         }
     }

@@ -159,6 +159,10 @@ fn unresolved_source_names_macro_and_line() {
             "%(date +%%Y) in line 2: is a shell command, which Millpond does not run",
         ),
         (
+            "Source: git+https://example.org/x",
+            "git+https:// in line 2: cannot be fetched as a file",
+        ),
+        (
             "Source: %{lua: print(1)}",
             "%{lua:...} in line 2: is a Lua script, which Millpond does not run",
         ),
@@ -220,15 +224,16 @@ fn rewriting_changes_only_url_bytes() {
     let rewritten = rewrite_sources(spec, "http://gw:1", &options()).unwrap();
     let expected = String::from_utf8_lossy(spec)
         .replace("\thttps://", "\thttp://gw:1/https://")
-        .replace("%{?no}https://", "http://gw:1/%{?no}https://");
+        .replace("%{?no}https://", "http://gw:1/%{?no}https://")
+        .replace("Source2: https://", "Source2: http://gw:1/https://");
     assert_eq!(String::from_utf8_lossy(&rewritten.bytes), expected);
     let outcomes: Vec<_> = rewritten
         .sources
         .iter()
         .map(|(_, outcome)| *outcome)
         .collect();
-    use RewriteOutcome::{Changed, Unchanged, Unresolved};
-    assert_eq!(outcomes, [Changed, Changed, Unresolved]);
+    use RewriteOutcome::{Changed, Unchanged};
+    assert_eq!(outcomes, [Changed, Changed, Changed]);
     let again = rewrite_sources(&rewritten.bytes, "http://gw:1", &options()).unwrap();
     assert_eq!(again.bytes, rewritten.bytes);
     assert_eq!(again.sources[0].1, Unchanged);

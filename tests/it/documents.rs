@@ -201,13 +201,14 @@ fn commands_in_documents_exist() {
                 .take(1)
                 .copied()
                 .collect();
-            let nested: Vec<_> = match names.first() {
-                Some(&"jobs") => words.iter().skip(1).take(1).copied().collect(),
-                _ => Vec::new(),
-            };
-            let known = ["list", "start", "scrub", "show", "cancel"];
-            let nested = nested.into_iter().filter(|name| known.contains(name));
-            let help = help_of(&names.into_iter().chain(nested).collect::<Vec<_>>());
+            let help = help_of(&names);
+            let nested = names.first().and_then(|first| {
+                let after = words.iter().skip_while(|word| *word != first).nth(1)?;
+                let is_command = |line: &str| line.trim_start().starts_with(&format!("{after} "));
+                let (_, commands) = help.split_once("Commands:")?;
+                commands.lines().any(is_command).then_some([*first, after])
+            });
+            let help = nested.map_or(help, |names| help_of(&names));
             for flag in words.iter().filter(|word| word.starts_with("--")) {
                 let flag = flag.split('=').next().unwrap_or_default();
                 let is_known = help.contains(flag) || global.contains(flag);

@@ -57,6 +57,12 @@ impl ApiClient {
         })
     }
 
+    /// Returns the URL of the gateway, without a login.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.api_base
+    }
+
     /// Sends a request to the API. The parameters are percent-encoded here.
     ///
     /// # Errors

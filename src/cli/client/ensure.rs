@@ -31,6 +31,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 #[command(after_help = "Examples:
   millpond ensure https://example.org/x-1.0.tar.gz
   millpond ensure -i list.txt --jobs 16 --json
+  millpond ensure --lockfile package-lock.json
   spectool -l x.spec | awk '/^Source/ { print $2 }' | millpond ensure -")]
 pub struct Ensure {
     #[command(flatten)]
@@ -46,13 +47,17 @@ impl Ensure {
         let headers = self.files.headers();
         let (api, headers, shown) = (&api, &headers, &bars);
         run_all(&files, self.files.jobs, &bars, form, |file| {
-            ensure(api, headers, file, shown)
+            ensure_file(api, headers, file, shown)
         })
         .await
     }
 }
 
-async fn ensure(
+/// Has the gateway store a file, and prints its digest.
+///
+/// # Errors
+/// [`Failure`] with the error of the gateway.
+pub async fn ensure_file(
     api: &ApiClient,
     headers: &HeaderMap,
     file: &WantedFile,

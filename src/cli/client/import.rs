@@ -21,7 +21,7 @@ use super::table::text;
 use crate::cli::exit::FailureCode;
 use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, notice};
-use crate::model::{Algorithm, Digests, FileUrl, Hasher};
+use crate::model::{Algorithm, Digests, ExpectedDigests, FileUrl, Hasher};
 
 /// Size of the chunks in which files are read, in bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -50,8 +50,16 @@ pub struct Import {
     force: bool,
 }
 
+/// File that is imported.
+pub struct Copy {
+    pub path: PathBuf,
+    pub url: String,
+    /// Digests that the file must have.
+    pub expected: ExpectedDigests,
+}
+
 /// Imports of one command.
-struct Imports {
+pub struct Imports {
     api: ApiClient,
     bars: ProgressBars,
     /// Value of the API's parameter `force`.
@@ -68,27 +76,8 @@ impl Import {
                 self.path.display()
             )));
         }
-        let count = copies.len();
-        let imports = Imports {
-            api: ApiClient::new(gateway, form)?,
-            bars: ProgressBars::new(count, form),
-            force: if self.force { "true" } else { "false" },
-        };
-        let (mut first_code, mut failed) = (None, 0);
-        for (file, url) in copies {
-            let Err(failure) = imports.import(&file, &url).await else {
-                continue;
-            };
-            let name = file.display().to_string();
-            if count == 1 && form == OutputForm::Text {
-                let text = format!("{name}: {}", failure.text);
-                return Err(Failure { text, ..failure });
-            }
-            let report = || failure.report_item(form, "file", &name);
-            imports.bars.suspend(report);
-            failed += 1;
-            first_code.get_or_insert(failure.code);
-        }
+        let imports = Imports::new(gateway, form, copies.len(), self.force)?;
+        let imported = imports.import_all(&copies).await;
         if skipped > 0 && form == OutputForm::Text {
             imports.bars.suspend(|| {
                 notice(&format_args!(
@@ -98,22 +87,14 @@ impl Import {
         } else if skipped > 0 {
             imports.bars.print_line(&json!({ "skipped": skipped }))?;
         }
-        match first_code {
-            None => Ok(()),
-            Some(code) if form == OutputForm::Json => Err(Failure::silent(code)),
-            Some(code) => Err(Failure::new(
-                code,
-                format!("{failed} of {count} files were not imported"),
-            )),
-        }
+        imported
     }
 }
 
 /// Files to import.
 #[derive(Default)]
 struct Found {
-    /// Each file with its URL.
-    copies: Vec<(PathBuf, String)>,
+    copies: Vec<Copy>,
     /// Number of entries that are neither files nor folders.
     skipped: u64,
 }
@@ -138,7 +119,7 @@ fn copies(path: &Path, url: &str) -> Result<Found, Failure> {
         _ => url.to_owned(),
     };
     Ok(Found {
-        copies: vec![(path.to_owned(), url)],
+        copies: vec![Copy::new(path.to_owned(), url)],
         skipped: 0,
     })
 }
@@ -157,7 +138,7 @@ fn collect(folder: &Path, base: &str, found: &mut Found) -> std::io::Result<()> 
         if kind.is_dir() {
             collect(&entry.path(), &url, found)?;
         } else if kind.is_file() {
-            found.copies.push((entry.path(), url));
+            found.copies.push(Copy::new(entry.path(), url));
         } else {
             found.skipped += 1;
         }
@@ -169,11 +150,74 @@ fn encode(name: &str) -> String {
     utf8_percent_encode(name, ENCODED_IN_NAME).to_string()
 }
 
+impl Copy {
+    fn new(path: PathBuf, url: String) -> Self {
+        Self {
+            path,
+            url,
+            expected: ExpectedDigests::nothing(),
+        }
+    }
+}
+
 impl Imports {
+    /// Creates the imports of a command for this number of files.
+    ///
+    /// # Errors
+    /// [`Failure`] if the gateway or the token cannot be used.
+    pub fn new(
+        gateway: &GatewayArgs,
+        form: OutputForm,
+        count: usize,
+        force: bool,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            api: ApiClient::new(gateway, form)?,
+            bars: ProgressBars::new(count, form),
+            force: if force { "true" } else { "false" },
+        })
+    }
+
+    /// Imports files one after the other. If one fails, the others are still imported.
+    ///
+    /// # Errors
+    /// [`Failure`] of the first one that failed.
+    pub async fn import_all(&self, copies: &[Copy]) -> Result<(), Failure> {
+        let (form, count) = (self.api.form, copies.len());
+        let (mut first_code, mut failed) = (None, 0);
+        for copy in copies {
+            let Err(failure) = self.import(copy).await else {
+                continue;
+            };
+            let name = copy.path.display().to_string();
+            if count == 1 && form == OutputForm::Text {
+                let text = format!("{name}: {}", failure.text);
+                return Err(Failure { text, ..failure });
+            }
+            let report = || failure.report_item(form, "file", &name);
+            self.bars.suspend(report);
+            failed += 1;
+            first_code.get_or_insert(failure.code);
+        }
+        match first_code {
+            None => Ok(()),
+            Some(code) if form == OutputForm::Json => Err(Failure::silent(code)),
+            Some(code) => Err(Failure::new(
+                code,
+                format!("{failed} of {count} files were not imported"),
+            )),
+        }
+    }
+
     /// Imports one file. Its digests are computed here first, and the gateway must compute the
     /// same.
-    async fn import(&self, path: &Path, url: &str) -> Result<(), Failure> {
-        let (mut file, size_bytes, digests) = hash(path.to_owned()).await?;
+    async fn import(&self, copy: &Copy) -> Result<(), Failure> {
+        let (path, url) = (&copy.path, copy.url.as_str());
+        let (mut file, size_bytes, digests) = hash(path.clone()).await?;
+        if let Some(stated) = digests.first_mismatch(&copy.expected) {
+            let text = format!("the file does not have the stated digest {stated}");
+            return Err(Failure::new(FailureCode::Corrupt, text));
+        }
         let md5 = digests.others.get(&Algorithm::Md5).cloned();
         let md5 = md5.unwrap_or_default();
         let sha256 = digests.sha256.to_string();

@@ -20,6 +20,7 @@ mod ls;
 mod part_file;
 mod progress;
 mod rm;
+mod spec;
 mod stat;
 mod status;
 mod table;
@@ -42,6 +43,7 @@ use incidents::ListIncidents;
 use jobs::ManageJobs;
 use ls::Ls;
 use rm::Rm;
+use spec::ManageSpecs;
 use stat::Stat;
 use status::Status;
 use targets::{PinTarget, Refresh, UnpinTarget};
@@ -68,6 +70,8 @@ pub enum ClientCommand {
     Unpin(UnpinTarget),
     /// Store your own copy of a file, or of a folder of files, under a URL, pinned (operators)
     Import(Import),
+    /// List, store, rewrite and import the sources of spec files
+    Spec(ManageSpecs),
     /// List incidents: failing hosts, changed files, trouble of the gateway itself
     Incidents(ListIncidents),
     /// List, start, show and cancel jobs: lists of URLs to fetch, refresh or evict (operators)
@@ -95,6 +99,7 @@ impl ClientCommand {
             Self::Pin(pin) => pin.run(gateway, form).await,
             Self::Unpin(unpin) => unpin.run(gateway, form).await,
             Self::Import(import) => import.run(gateway, form).await,
+            Self::Spec(specs) => specs.run(gateway, form).await,
             Self::Incidents(incidents) => incidents.run(gateway, form).await,
             Self::Jobs(jobs) => jobs.run(gateway, form).await,
             Self::Fetches(fetches) => fetches.run(gateway, form).await,

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::failure::Failure;
+use crate::cli::output::notice;
+use crate::lockfile::{RegistryBase, RegistryBases, parse_lockfile};
 use crate::model::{Digest, ExpectedDigests, Sha256, Target, WantedFile};
 
 /// Bound on a list of URLs, in bytes. Longer lists can be split.
@@ -52,12 +54,18 @@ fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), HeaderArgError>
 #[derive(clap::Args)]
 pub struct UrlArgs {
     /// URLs of the files; - reads URLs from standard input
-    #[arg(value_name = "URL", required_unless_present = "input")]
+    #[arg(value_name = "URL", required_unless_present_any = ["input", "lockfile"])]
     urls: Vec<String>,
     /// File with one URL a line, or one digest and URL as sha256sum writes them; - is standard
     /// input
     #[arg(short, long, value_name = "FILE")]
     input: Vec<PathBuf>,
+    /// Lock file, list with digests, or SPDX or CycloneDX document, whose files are all meant
+    #[arg(long, value_name = "FILE")]
+    lockfile: Vec<PathBuf>,
+    /// Base URL of a registry whose URL a lock file does not contain: cargo, npm, go, or files
+    #[arg(long, value_name = "KIND=URL")]
+    registry: Vec<RegistryBase>,
     /// Number of files at the same time
     #[arg(short, long, value_name = "N", default_value_t = 4,
         value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -93,6 +101,10 @@ impl UrlArgs {
         }
         for list in &self.input {
             read_list(list, &mut files)?;
+        }
+        let bases = RegistryBases(self.registry.clone());
+        for lockfile in &self.lockfile {
+            read_lockfile(lockfile, &bases, &mut files)?;
         }
         if files.is_empty() {
             return Err(Failure::usage("the list contains no URL"));
@@ -130,7 +142,28 @@ fn read_list(path: &Path, files: &mut Vec<WantedFile>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read_text(path: &Path) -> io::Result<String> {
+/// Reads a lock file. Entries without a file or a digest are reported.
+fn read_lockfile(
+    path: &Path,
+    bases: &RegistryBases,
+    files: &mut Vec<WantedFile>,
+) -> Result<(), Failure> {
+    let name = path.display().to_string();
+    let text = read_text(path).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+    let locked = parse_lockfile(&name, &text, bases);
+    let locked = locked.map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+    for note in &locked.notes {
+        notice(&format_args!("millpond: {name}: {note}\n"));
+    }
+    files.extend(locked.files);
+    Ok(())
+}
+
+/// Reads a text of bounded size. The path `-` means standard input.
+///
+/// # Errors
+/// If the text cannot be read, is too large, or is not UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let reader: Box<dyn Read> = if path == Path::new("-") {
         Box::new(io::stdin().lock())

@@ -8,6 +8,7 @@ use futures_util::{Stream, StreamExt as _};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::job_input::{CreatedJob, JobTexts};
 use super::job_views::{JobDetails, JobKindName, JobList, JobQuery, JobSummary};
 use super::query::Query;
 use super::response::{ApiResponse, json_of, ok};
@@ -41,6 +42,18 @@ pub struct OrderBody {
     #[serde(default = "default_concurrency")]
     #[schema(minimum = 1, maximum = 64)]
     concurrency: usize,
+    /// Spec file of RPM, for a fetch: all its sources and patches are meant.
+    #[serde(default)]
+    spec: String,
+    /// Lock file or list with digests, for a fetch.
+    #[serde(default)]
+    lockfile: String,
+    /// SPDX or CycloneDX document, for a fetch.
+    #[serde(default)]
+    sbom: String,
+    /// Base URLs of registries that these texts do not contain, such as `cargo=URL`.
+    #[serde(default)]
+    registries: Vec<String>,
 }
 
 fn default_concurrency() -> usize {
@@ -53,7 +66,7 @@ fn default_concurrency() -> usize {
 #[utoipa::path(
     post, path = "/api/v1/jobs", operation_id = "createJob", tag = "jobs",
     request_body = OrderBody,
-    responses((status = 202, description = "The job is created", body = JobSummary,
+    responses((status = 202, description = "The job is created", body = CreatedJob,
                headers(("Location" = String, description = "Path of the job")))),
     security(("operator" = [])),
 )]
@@ -64,11 +77,17 @@ pub async fn create(
     query: Query<'_>,
 ) -> Result<ApiResponse, AdminError> {
     query.finish()?;
-    let order = parse_order(&read_order(body).await?)?;
+    let bytes = read_order(body).await?;
+    // A large text takes a while, and requests must not wait for it.
+    let parsed = tokio::task::spawn_blocking(move || parse_order(&bytes)).await;
+    let (order, notes) = parsed.map_err(|_| RequestError::Unavailable)??;
     let created = jobs.create(operator, order).await.map_err(admin_error)?;
     Ok(ApiResponse::Created {
         location: format!("/api/v1/jobs/{}", created.id),
-        document: json_of(&JobSummary::from(&created))?,
+        document: json_of(&CreatedJob {
+            job: JobSummary::from(&created),
+            notes,
+        })?,
     })
 }
 
@@ -136,7 +155,7 @@ async fn read_order(
     Ok(bytes)
 }
 
-fn parse_order(bytes: &[u8]) -> Result<JobOrder, AdminError> {
+fn parse_order(bytes: &[u8]) -> Result<(JobOrder, Vec<String>), AdminError> {
     let order: OrderBody = serde_json::from_slice(bytes).map_err(|error| bad_order(&error))?;
     let mut files = Vec::new();
     for line in &order.targets {
@@ -146,7 +165,16 @@ fn parse_order(bytes: &[u8]) -> Result<JobOrder, AdminError> {
     let left = MAX_TARGETS.saturating_sub(files.len());
     let listed = WantedFile::parse_list(&order.list, left);
     files.extend(listed.map_err(|error| bad_order(&format_args!("list, line {error}")))?);
-    JobOrder::new(order.kind, files, order.concurrency).map_err(admin_error)
+    let texts = JobTexts {
+        spec: order.spec,
+        lockfile: order.lockfile,
+        sbom: order.sbom,
+        registries: order.registries,
+    };
+    let named = texts.files(order.kind)?;
+    files.extend(named.files);
+    let order = JobOrder::new(order.kind, files, order.concurrency).map_err(admin_error)?;
+    Ok((order, named.notes))
 }
 
 fn bad_order(error: &dyn std::fmt::Display) -> RequestError {

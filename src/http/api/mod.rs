@@ -8,6 +8,7 @@ mod events;
 mod fetches;
 mod host_totals;
 mod incidents;
+mod job_input;
 mod job_views;
 mod jobs;
 mod list_builder;

@@ -9,6 +9,7 @@ mod pools;
 mod ranges;
 mod records;
 mod requests;
+mod specs;
 mod spellings;
 mod targets;
 mod units;

@@ -32,5 +32,5 @@ pub async fn await_surplus(state: &FetcherState, body: &SharedBody, key: Key) {
             return;
         }
     }
-    pending().await
+    pending::<()>().await;
 }

@@ -13,6 +13,7 @@ use super::connection::{ClientConnection, ClientStream, InnerTransport};
 use super::response_facts::ResponseFacts;
 use crate::gateway::RequestError;
 use crate::intercept::{HandshakeError, Interceptor};
+use crate::limits::ConnectionPermit;
 use crate::metrics::{Outcome, TransferEnd};
 use crate::model::ClientNet;
 
@@ -42,7 +43,7 @@ pub async fn serve(
     let may_begin = client
         .permit
         .as_mut()
-        .map_or(true, |permit| permit.begin_head());
+        .map_or(true, ConnectionPermit::begin_head);
     if !may_begin {
         return send_error(&mut client, &RequestError::Busy, name).await;
     }

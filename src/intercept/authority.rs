@@ -112,10 +112,10 @@ impl CertificateAuthority {
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
             .map_err(|_| AuthorityError::NoCertificate(facts.certificate_file.clone()))?;
         Ok(Self {
+            certificate,
             issuer,
             facts,
             permitted,
-            certificate,
         })
     }
 

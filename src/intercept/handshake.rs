@@ -136,9 +136,10 @@ fn explain_tls(error: TlsError) -> HandshakeError {
             HandshakeError::Closed
         }
         TlsError::NoApplicationProtocol => HandshakeError::NoHttp1,
-        TlsError::InvalidMessage(InvalidMessage::InvalidContentType)
-        | TlsError::InappropriateMessage { .. }
-        | TlsError::InvalidMessage(InvalidMessage::UnknownProtocolVersion) => HandshakeError::NoTls,
+        TlsError::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        )
+        | TlsError::InappropriateMessage { .. } => HandshakeError::NoTls,
         error => HandshakeError::Failed(error),
     }
 }

@@ -40,10 +40,9 @@ pub fn read_cargo_lock(text: &str, listing: &mut LockListing<'_>) -> Result<(), 
             continue;
         };
         let entry = format!("{name} {version}");
-        let source = match field("source") {
-            // A package of the workspace itself.
-            None => continue,
-            Some(source) => source,
+        // Without a source, it is a package of the workspace itself.
+        let Some(source) = field("source") else {
+            continue;
         };
         if source.starts_with("git+") {
             listing.note(&entry, "its source is a git repository, which is no file");

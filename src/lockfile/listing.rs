@@ -96,15 +96,14 @@ impl<'a> LockListing<'a> {
         path: &str,
         digests: impl IntoIterator<Item = Digest>,
     ) -> Result<(), LockfileError> {
-        match self.bases.get(kind) {
-            Some(base) => self.add(name, &format!("{base}/{path}"), digests),
-            None => {
-                self.note(
-                    name,
-                    &format!("the file states no URL; name one by {kind}=URL"),
-                );
-                Ok(())
-            }
+        if let Some(base) = self.bases.get(kind) {
+            self.add(name, &format!("{base}/{path}"), digests)
+        } else {
+            self.note(
+                name,
+                &format!("the file states no URL; name one by {kind}=URL"),
+            );
+            Ok(())
         }
     }
 

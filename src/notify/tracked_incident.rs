@@ -144,11 +144,12 @@ impl TrackedIncident {
         }
         let is_over = match RecoveryRule::for_cause(self.incident.cause) {
             RecoveryRule::AnyTarget => true,
-            RecoveryRule::SameHost => self.incident.host.as_deref() == Some(target.host()),
             RecoveryRule::TargetOrHost if self.pending.len() == 1 => {
                 self.pending.contains(&Key::new(target))
             }
-            RecoveryRule::TargetOrHost => self.incident.host.as_deref() == Some(target.host()),
+            RecoveryRule::SameHost | RecoveryRule::TargetOrHost => {
+                self.incident.host.as_deref() == Some(target.host())
+            }
             RecoveryRule::SameTargets => {
                 let was_pending = self.pending.remove(&Key::new(target));
                 was_pending && self.pending.is_empty() && !self.has_more

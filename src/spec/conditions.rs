@@ -23,10 +23,10 @@ pub enum BranchPlace {
 /// Question about the machine for which a package is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Machine {
-    IsArch,
-    IsNotArch,
-    IsOs,
-    IsNotOs,
+    Arch,
+    OtherArch,
+    Os,
+    OtherOs,
 }
 
 impl<'a> ConditionLine<'a> {
@@ -43,10 +43,10 @@ impl<'a> ConditionLine<'a> {
         let rest = rest.trim();
         Some(match word {
             "if" | "elif" => Self::Expression(place, rest),
-            "ifarch" | "elifarch" => Self::Machine(place, Machine::IsArch, rest),
-            "ifnarch" => Self::Machine(place, Machine::IsNotArch, rest),
-            "ifos" | "elifos" => Self::Machine(place, Machine::IsOs, rest),
-            "ifnos" => Self::Machine(place, Machine::IsNotOs, rest),
+            "ifarch" | "elifarch" => Self::Machine(place, Machine::Arch, rest),
+            "ifnarch" => Self::Machine(place, Machine::OtherArch, rest),
+            "ifos" | "elifos" => Self::Machine(place, Machine::Os, rest),
+            "ifnos" => Self::Machine(place, Machine::OtherOs, rest),
             "else" => Self::Else,
             "endif" => Self::End,
             _ => return None,
@@ -82,10 +82,20 @@ pub struct SpecConditions {
     seen: usize,
 }
 
+/// State of an open conditional.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BranchState {
+    /// The lines around the conditional are inactive.
+    Outside,
+    /// No branch was active yet.
+    Pending,
+    Active,
+    /// An earlier branch was active.
+    Past,
+}
+
 struct OpenCondition {
-    is_parent_active: bool,
-    is_active: bool,
-    was_active: bool,
+    state: BranchState,
     number: usize,
     branches: usize,
 }
@@ -107,7 +117,9 @@ impl SpecConditions {
     }
 
     pub fn is_active(&self) -> bool {
-        self.open.last().is_none_or(|open| open.is_active)
+        self.open
+            .last()
+            .is_none_or(|open| open.state == BranchState::Active)
     }
 
     /// Whether the condition of the line must be evaluated.
@@ -115,9 +127,7 @@ impl SpecConditions {
         self.rule == BranchRule::Evaluate
             && match (line.place(), self.open.last()) {
                 (Some(BranchPlace::First), _) => self.is_active(),
-                (Some(BranchPlace::Further), Some(open)) => {
-                    open.is_parent_active && !open.was_active
-                }
+                (Some(BranchPlace::Further), Some(open)) => open.state == BranchState::Pending,
                 _ => false,
             }
     }
@@ -126,25 +136,29 @@ impl SpecConditions {
     pub fn read(&mut self, line: ConditionLine<'_>, value: bool) {
         let rule = self.rule;
         let takes = |open: &OpenCondition, value: bool| {
-            open.is_parent_active
+            open.state != BranchState::Outside
                 && match rule {
-                    BranchRule::Evaluate => value && !open.was_active,
+                    BranchRule::Evaluate => value && open.state == BranchState::Pending,
                     BranchRule::All => true,
                     BranchRule::Nth(nth) => open.number == nth % open.branches.max(1),
                 }
         };
         match (line.place(), line) {
             (Some(BranchPlace::First), _) => {
+                let state = if self.is_active() {
+                    BranchState::Pending
+                } else {
+                    BranchState::Outside
+                };
                 let mut open = OpenCondition {
-                    is_parent_active: self.is_active(),
-                    is_active: false,
-                    was_active: false,
+                    state,
                     number: 0,
                     branches: self.branches.get(self.seen).copied().unwrap_or(2),
                 };
                 self.seen += 1;
-                open.is_active = takes(&open, value);
-                open.was_active = open.is_active;
+                if takes(&open, value) {
+                    open.state = BranchState::Active;
+                }
                 self.open.push(open);
             }
             (_, ConditionLine::End) => {
@@ -153,8 +167,11 @@ impl SpecConditions {
             (place, _) => {
                 if let Some(open) = self.open.last_mut() {
                     open.number += 1;
-                    open.is_active = takes(open, value || place.is_none());
-                    open.was_active |= open.is_active;
+                    if takes(open, value || place.is_none()) {
+                        open.state = BranchState::Active;
+                    } else if open.state == BranchState::Active {
+                        open.state = BranchState::Past;
+                    }
                 }
             }
         }

@@ -317,15 +317,13 @@ impl Expander {
     fn expression(&mut self, inside: &str) -> Result<String, BudgetError> {
         let notes = self.notes.len();
         let expanded = self.expand(inside)?;
-        Ok(match evaluate(&expanded) {
-            Some(value) => value.into_text(),
-            None => {
-                if self.notes.len() == notes {
-                    self.note(&format!("%[{inside}]"), NO_EXPRESSION);
-                }
-                format!("%[{expanded}]")
-            }
-        })
+        if let Some(value) = evaluate(&expanded) {
+            return Ok(value.into_text());
+        }
+        if self.notes.len() == notes {
+            self.note(&format!("%[{inside}]"), NO_EXPRESSION);
+        }
+        Ok(format!("%[{expanded}]"))
     }
 
     fn shell(&mut self, command: &str) -> Result<String, BudgetError> {

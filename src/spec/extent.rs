@@ -21,8 +21,7 @@ pub fn statement_bytes(text: &str) -> usize {
     let mut open: Vec<u8> = Vec::new();
     while at < bytes.len() {
         match (bytes[at], bytes.get(at + 1)) {
-            (b'\\', Some(_)) => at += 1,
-            (b'%', Some(b'%')) => at += 1,
+            (b'\\', Some(_)) | (b'%', Some(b'%')) => at += 1,
             (b'%', Some(b'{')) => {
                 open.push(b'}');
                 at += 1;

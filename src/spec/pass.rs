@@ -87,10 +87,10 @@ impl SpecPass {
                     words.any(|word| word == name)
                 };
                 match machine {
-                    Machine::IsArch => has("x86_64"),
-                    Machine::IsNotArch => !has("x86_64"),
-                    Machine::IsOs => has("linux"),
-                    Machine::IsNotOs => !has("linux"),
+                    Machine::Arch => has("x86_64"),
+                    Machine::OtherArch => !has("x86_64"),
+                    Machine::Os => has("linux"),
+                    Machine::OtherOs => !has("linux"),
                 }
             }
             ConditionLine::Else | ConditionLine::End => false,

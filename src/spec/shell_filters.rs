@@ -112,16 +112,15 @@ fn pick<T: Copy>(list: &str, items: &[T]) -> Option<Vec<T>> {
 /// `sed` with substitutions of plain texts.
 fn sed(options: &[&str], text: &str) -> Option<String> {
     let mut text = text.to_owned();
-    let scripts: Vec<&str> = match options {
-        [script] => vec![script],
-        _ => {
-            let mut scripts = Vec::new();
-            for pair in options.chunks(2) {
-                let ["-e", script] = pair else { return None };
-                scripts.push(*script);
-            }
-            scripts
+    let scripts: Vec<&str> = if let [script] = options {
+        vec![script]
+    } else {
+        let mut scripts = Vec::new();
+        for pair in options.chunks(2) {
+            let ["-e", script] = pair else { return None };
+            scripts.push(*script);
         }
+        scripts
     };
     for script in scripts.iter().flat_map(|script| script.split(';')) {
         let script = script.trim().strip_prefix('s')?;

@@ -38,12 +38,11 @@ pub fn shell_words(text: &str, variables: &HashMap<String, String>) -> Option<Ve
 
 /// Returns the value of a variable, whose `$` was taken, and what follows.
 fn variable<'a>(text: &'a str, variables: &HashMap<String, String>) -> Option<(String, &'a str)> {
-    let (inside, rest) = match text.strip_prefix('{') {
-        Some(inside) => inside.split_once('}')?,
-        None => {
-            let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            text.split_at(text.find(|c| !is_word(c)).unwrap_or(text.len()))
-        }
+    let (inside, rest) = if let Some(inside) = text.strip_prefix('{') {
+        inside.split_once('}')?
+    } else {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        text.split_at(text.find(|c| !is_word(c)).unwrap_or(text.len()))
     };
     let end = inside.find([':', '%', '#', '/']).unwrap_or(inside.len());
     let (name, operation) = inside.split_at(end);

@@ -72,14 +72,14 @@ pub fn next_piece(text: &str) -> (Piece<'_>, usize) {
             }
         }
         _ => {
-            let (test, after) = take_test(rest);
+            let (presence, after) = take_test(rest);
             let name_bytes = name_length(after);
             if name_bytes == 0 {
                 return alone;
             }
             let call = MacroCall {
                 name: &after[..name_bytes],
-                test,
+                test: presence,
                 tail: CallTail::Line,
             };
             (Piece::Call(call), 1 + rest.len() - after.len() + name_bytes)
@@ -127,14 +127,14 @@ fn braced(inside: &str) -> Option<MacroCall<'_>> {
 fn take_test(text: &str) -> (MacroTest, &str) {
     let after = text.trim_start_matches(['?', '!']);
     let flags = &text[..text.len() - after.len()];
-    let test = if !flags.contains('?') {
+    let presence = if !flags.contains('?') {
         MacroTest::None
     } else if flags.matches('!').count() % 2 == 1 {
         MacroTest::Undefined
     } else {
         MacroTest::Defined
     };
-    (test, after)
+    (presence, after)
 }
 
 /// Returns the length of the name at the start of a text: a word, a number, `*`, `**`, `#`, `-f`

@@ -188,7 +188,7 @@ fn macros_that_grow_are_bounded() {
     let mut spec = "Name: x\n%define m0 aaaaaaaaaa\n".to_owned();
     for level in 1..40 {
         let below = format!("%m{}", level - 1).repeat(10);
-        spec += &format!("%define m{level} {below}\n");
+        spec.extend(["%define m", &level.to_string(), " ", &below, "\n"]);
     }
     spec += "Source: https://example.org/%m39\n";
     for _ in 0..1000 {
@@ -232,11 +232,10 @@ fn rewriting_changes_only_url_bytes() {
         .iter()
         .map(|(_, outcome)| *outcome)
         .collect();
-    use RewriteOutcome::{Changed, Unchanged};
-    assert_eq!(outcomes, [Changed, Changed, Changed]);
+    assert_eq!(outcomes, [RewriteOutcome::Changed; 3]);
     let again = rewrite_sources(&rewritten.bytes, "http://gw:1", &options()).unwrap();
     assert_eq!(again.bytes, rewritten.bytes);
-    assert_eq!(again.sources[0].1, Unchanged);
+    assert_eq!(again.sources[0].1, RewriteOutcome::Unchanged);
     let undone = undo_rewrite(&rewritten.bytes, "http://gw:1", &options()).unwrap();
     assert_eq!(undone.bytes, spec);
 }

@@ -75,8 +75,8 @@ fn anchor_of(heading: &str) -> String {
 fn links_in(text: &str) -> Vec<String> {
     let lines = prose(text).into_iter().map(|(_, line)| line);
     let text = lines.collect::<Vec<_>>().join("\n");
-    let links = text.split("](").skip(1);
-    links
+    text.split("](")
+        .skip(1)
         .filter_map(|rest| rest.split_once(')'))
         .map(|(target, _)| target.to_owned())
         .collect()

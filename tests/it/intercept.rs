@@ -157,12 +157,12 @@ fn leaf_has_the_fields_that_clients_check() {
         found.collect::<Vec<_>>()
     };
     let own = identifiers(&issuer);
-    let named = identifiers(&leaf);
+    let key_ids = identifiers(&leaf);
     let of = |list: &[(&str, Vec<u8>)], kind: &str| {
         let found = list.iter().find(|(own, _)| *own == kind);
         found.map(|(_, id)| id.clone()).expect("it is there")
     };
-    assert_eq!(of(&named, "authority"), of(&own, "subject"));
+    assert_eq!(of(&key_ids, "authority"), of(&own, "subject"));
     // The same certificate serves the next client.
     let mut next = stage.secure("localhost");
     next.0

@@ -59,7 +59,7 @@ impl ApiClient {
 
     /// Returns the URL of the gateway, without a login.
     #[must_use]
-    pub fn base(&self) -> &str {
+    pub fn public_base(&self) -> &str {
         &self.api_base
     }
 

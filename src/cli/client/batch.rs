@@ -123,10 +123,10 @@ impl BatchFailures {
         }
         let mut causes: Vec<(&String, &usize)> = self.by_cause.iter().collect();
         causes.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
-        let mut table = "FAILED  CAUSE\n".to_owned();
-        for (cause, count) in causes {
-            table += &format!("{count:>6}  {cause}\n");
-        }
-        notice(&table);
+        let rows = causes
+            .into_iter()
+            .map(|(cause, count)| format!("{count:>6}  {cause}\n"));
+        let table = rows.collect::<Vec<_>>().concat();
+        notice(&format_args!("FAILED  CAUSE\n{table}"));
     }
 }

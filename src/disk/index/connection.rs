@@ -88,15 +88,15 @@ impl IndexConnection {
     /// [`DiskError::IndexBusy`] if another process holds the lock, otherwise
     /// [`DiskError::Index`].
     pub fn write(&self) -> Result<WriteTransaction<'_>, DiskError> {
-        let began = Instant::now();
+        let start = Instant::now();
         loop {
             match self.try_write() {
                 Err(DiskError::IndexBusy)
-                    if began.elapsed() < WRITE_TIMEOUT && !self.is_held_long() =>
+                    if start.elapsed() < WRITE_TIMEOUT && !self.is_held_long() =>
                 {
                     thread::sleep(RETRY_INTERVAL);
                 }
-                begun => return begun,
+                result => return result,
             }
         }
     }

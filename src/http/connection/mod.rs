@@ -54,6 +54,14 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The response that makes a client send its body (RFC 9110, section 15.2.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
+/// A 100 response that is being sent.
+#[derive(Debug, Default)]
+struct Interim {
+    rest: &'static [u8],
+    /// A part was written and not flushed: TLS may keep it.
+    is_unflushed: bool,
+}
+
 /// A client's connection with its permit, as the HTTP library reads and writes it.
 #[derive(Debug)]
 pub struct ClientConnection {
@@ -68,10 +76,7 @@ pub struct ClientConnection {
     half_closed_for: Duration,
     /// Bytes were handed over that the HTTP library may not have parsed yet.
     has_unparsed: bool,
-    /// Rest of a 100 response.
-    interim: &'static [u8],
-    /// A 100 response was written and not flushed: TLS may keep a part of it.
-    has_unflushed_interim: bool,
+    interim: Interim,
     /// Set once the connection is closed for writing.
     linger: Option<Linger>,
 }
@@ -89,8 +94,7 @@ impl ClientConnection {
             is_half_closed: false,
             half_closed_for: Duration::ZERO,
             has_unparsed: false,
-            interim: b"",
-            has_unflushed_interim: false,
+            interim: Interim::default(),
             linger: None,
         }
     }
@@ -194,16 +198,16 @@ impl ClientConnection {
     /// and that of this request has not begun.
     fn poll_continue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.state.take_continue() {
-            self.interim = CONTINUE;
+            self.interim.rest = CONTINUE;
         }
-        while !self.interim.is_empty() {
-            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, self.interim))?;
-            self.interim = &self.interim[count..];
-            self.has_unflushed_interim = true;
+        while !self.interim.rest.is_empty() {
+            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, self.interim.rest))?;
+            self.interim.rest = &self.interim.rest[count..];
+            self.interim.is_unflushed = true;
         }
-        if self.has_unflushed_interim {
+        if self.interim.is_unflushed {
             ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-            self.has_unflushed_interim = false;
+            self.interim.is_unflushed = false;
         }
         self.state.wake_for_continue(cx);
         Poll::Ready(Ok(()))

@@ -38,7 +38,9 @@ fn waiting_fetches_without_reader_are_bounded() {
     });
     assert!(in_flight(&gateway) > MAX_WAITING / 2, "most of them wait");
     // Another client has its share.
-    other.iter().for_each(|url| redirect(url, OTHER));
+    for url in other {
+        redirect(url, OTHER);
+    }
     gate.open();
     waiting.head().finish().assert_body(200, &body);
     for url in other {

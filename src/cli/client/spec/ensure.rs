@@ -55,7 +55,7 @@ impl EnsureSpecs {
         let api = ApiClient::new(gateway, form)?;
         let checksums = self.checksums.iter().map(|path| NamedDigests::read(path));
         let mut wanted = SpecFiles {
-            gateway_prefix: format!("{}/", api.base()),
+            gateway_prefix: format!("{}/", api.public_base()),
             checksums: checksums.collect::<Result<_, _>>()?,
             files: Vec::new(),
             failures: BatchFailures::new(form),

@@ -33,7 +33,7 @@ pub struct ImportSpecs {
 impl ImportSpecs {
     /// Runs the command.
     pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> Result<(), Failure> {
-        let prefix = format!("{}/", ApiClient::new(gateway, form)?.base());
+        let prefix = format!("{}/", ApiClient::new(gateway, form)?.public_base());
         let mut found = self.specs.find(form)?;
         let mut copies: BTreeMap<String, Copy> = BTreeMap::new();
         let mut missing = 0_usize;

@@ -4,6 +4,7 @@
 //! This module knows no HTTP server, and is not part of the request path. Its main type is
 //! [`AdminService`].
 
+mod catalog;
 mod error;
 mod import;
 mod lists;
@@ -13,6 +14,7 @@ mod target_work;
 mod token;
 mod wrong_tokens;
 
+pub use catalog::CatalogAdmin;
 pub use error::AdminError;
 pub use import::{ImportUpload, KindCheck};
 pub use lists::{FullList, ListStart};

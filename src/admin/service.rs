@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::Stream;
 
+use super::catalog::CatalogAdmin;
 use super::error::AdminError;
 use super::import::{ImportUpload, KindCheck, UploadBounds, stage_upload};
 use super::storage_error::storage_error;
@@ -85,6 +86,12 @@ impl AdminService {
             .wrong_tokens
             .bound(client, || tokens.authorize(token))?;
         permission.ok_or(AdminError::WrongToken)
+    }
+
+    /// Operations on the catalog.
+    #[must_use]
+    pub fn catalog(&self) -> CatalogAdmin {
+        CatalogAdmin::new(self.services.cache.clone())
     }
 
     /// Returns all records of a target with their status, those that answer first.

@@ -10,6 +10,7 @@ mod bucket_downloads;
 mod bucket_findings;
 mod bucket_inventory;
 mod bucket_state;
+mod catalog_access;
 mod changed_content;
 mod config;
 mod error;
@@ -36,6 +37,7 @@ mod verifying_reader;
 pub use admin::{CacheAdmin, PinnedTarget, RecordStatus, RemovedTarget, TargetRemoval};
 pub use bucket_downloads::BucketDownloadView;
 pub use bucket_inventory::InventoryReport;
+pub use catalog_access::CatalogAccess;
 pub use config::{Config, OnChange};
 pub use error::CacheError;
 pub use handle::Cache;
@@ -51,7 +53,8 @@ pub use verifying_reader::VerifyingReader;
 
 pub use crate::bucket::{Bucket, BucketDelivery, BucketError, Config as BucketConfig};
 pub use crate::disk::{
-    Acquire, DiskError, DiskHealth, DiskIo, DiskUsage, EvictResult, FileHit, Finished, Lease,
-    LeaseHolder, LeaseState, ListedPins, ListedTarget, ObjectHandle, OpenError, OpenFile, OpenMode,
-    PinnedUse, Published, Sealed, StagedName, Staging, TargetLookup, TargetRecords, TargetSnapshot,
+    Acquire, CatalogEntry, DiskError, DiskHealth, DiskIo, DiskUsage, EntryOrigin, EvictResult,
+    FileHit, Finished, Lease, LeaseHolder, LeaseState, ListedPins, ListedTarget, ObjectHandle,
+    OpenError, OpenFile, OpenMode, PinnedUse, Published, Sealed, StagedName, Staging, TargetLookup,
+    TargetRecords, TargetSnapshot,
 };

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::admin::CacheAdmin;
 use super::bucket_downloads::BucketDownloadView;
+use super::catalog_access::CatalogAccess;
 use super::error::CacheError;
 use super::handle::Cache;
 use super::hit::Hit;
@@ -143,6 +144,12 @@ impl Cache {
             cache: self,
             client: PoolClient::Own,
         }
+    }
+
+    /// Entries of files, by name and by digest.
+    #[must_use]
+    pub fn catalog(&self) -> CatalogAccess<'_> {
+        CatalogAccess { cache: self }
     }
 
     /// Newest responses of targets whose bytes may change.

@@ -1,10 +1,25 @@
-//! Requests of build systems below `/mirror/<dialect>/`: what their own mirror settings ask for.
+//! Requests of build systems below `/mirror/<dialect>/`, by their own mirror settings.
 //!
 //! A dialect is the set of paths that one build system asks a mirror for. This module parses these
 //! paths. It must not know HTTP, the cache or origins, and does no I/O. The main type is
 //! [`MirrorPath`].
 
+mod by_name;
+mod conan;
+mod form;
+mod gentoo;
+mod hashed;
+mod homebrew;
+mod lookaside;
+mod spack;
+mod wanted;
+mod yocto;
+
 use std::sync::LazyLock;
+
+pub use form::read_form;
+pub use lookaside::upload_check;
+pub use wanted::Wanted;
 
 /// Folder of the gateway port with a folder for each dialect.
 const ROOT: &str = "/mirror";
@@ -77,6 +92,31 @@ impl Dialect {
             Self::Vcpkg => "vcpkg",
             Self::Void => "void",
             Self::Yocto => "yocto",
+        }
+    }
+
+    /// Returns what a path behind the dialect asks for. The path is undecoded.
+    #[must_use]
+    pub fn wanted(self, path: &str) -> Wanted {
+        let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        match self {
+            Self::Alpine
+            | Self::Buildroot
+            | Self::CrosstoolNg
+            | Self::EasyBuild
+            | Self::FreeBsd
+            | Self::OpenWrt
+            | Self::Void => by_name::wanted(self, &segments),
+            Self::Centos | Self::Fedora => lookaside::wanted(&segments),
+            Self::Conan => conan::wanted(&segments),
+            Self::Gentoo => gentoo::wanted(&segments),
+            Self::Guix => hashed::guix(&segments),
+            Self::Homebrew => homebrew::wanted(path, &segments),
+            Self::Nix => hashed::nix(&segments),
+            Self::Opam => hashed::opam(&segments),
+            Self::Spack => spack::wanted(&segments),
+            Self::Vcpkg => hashed::vcpkg(&segments),
+            Self::Yocto => yocto::wanted(&segments),
         }
     }
 }

@@ -66,6 +66,7 @@ pub fn write(disk: &DiskStore, digests: &Digests) -> Result<(), DiskError> {
     fs::write(&draft, bytes)?;
     fs::rename(&draft, &path)?;
     drop(counted);
+    disk.catalog.add_digests(digests);
     // Nothing would remove the file of an object that does not exist, or was evicted meanwhile.
     if !disk.layout.object(digests.sha256).exists() {
         remove(disk, digests.sha256)?;

@@ -208,6 +208,15 @@ impl Layout {
         self.root.join("index.sqlite")
     }
 
+    pub fn catalog(&self) -> PathBuf {
+        self.root.join("catalog.sqlite")
+    }
+
+    /// Lists that operators have imported into the catalog.
+    pub fn catalog_lists(&self) -> PathBuf {
+        self.root.join("catalog")
+    }
+
     /// `objects/ab/abcdef...`
     pub fn object(&self, sha256: Sha256) -> PathBuf {
         self.sharded("objects", &sha256.to_string())

@@ -10,6 +10,7 @@
 mod absence;
 mod absent_logs;
 mod caller;
+pub mod catalog;
 mod compact_log;
 pub mod compaction;
 mod config;
@@ -57,6 +58,7 @@ mod target_records;
 mod target_snapshot;
 mod usage;
 
+pub use catalog::{CatalogEntry, EntryOrigin};
 pub use compact_log::{damaged as damaged_lines, names as compacted_names};
 pub use config::DiskConfig;
 pub use durable_dirs::names_in;

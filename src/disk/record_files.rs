@@ -53,7 +53,9 @@ fn write(
     };
     durable_dirs::remove_if_exists(&draft)?;
     linked?;
-    Ok(durable_dirs::sync(folder)?)
+    durable_dirs::sync(folder)?;
+    disk.catalog.add_record(record);
+    Ok(())
 }
 
 /// Returns whether a record replaces the existing file of the same target and digest.
@@ -111,6 +113,7 @@ pub fn remove_record(disk: &DiskStore, key: Key, sha256: Sha256) -> Result<(), D
     let _counted = disk.metadata.watch(MetadataKind::Records, folder);
     compact_log::remove(disk, key, sha256)?;
     durable_dirs::remove_if_exists(&disk.layout.record(key, sha256))?;
+    disk.catalog.remove_record(key, sha256);
     Ok(())
 }
 

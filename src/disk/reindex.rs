@@ -52,6 +52,7 @@ impl DiskStore {
             // Set before the work. If the work failed, a later call would not find this reason
             // again.
             self.request_reindex();
+            self.catalog.request_scan();
         }
         if !self.needs_reindex.load(Ordering::Acquire) {
             return Ok(None);

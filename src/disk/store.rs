@@ -12,6 +12,7 @@ use moka::sync::Cache;
 use tokio::sync::Notify;
 
 use super::absent_logs::AbsentLogs;
+use super::catalog::CatalogIndex;
 use super::config::DiskConfig;
 use super::durable_dirs::DurableDirs;
 use super::error::{DiskError, OpenError};
@@ -44,6 +45,7 @@ pub enum OpenMode {
 pub struct DiskStore {
     pub layout: Layout,
     pub index: Index,
+    pub catalog: CatalogIndex,
     /// Markers of the bucket that this process uploads to, or `None` if it has no bucket.
     pub markers: Option<ReplicaMarkers>,
     pub(super) mode: OpenMode,
@@ -107,6 +109,10 @@ impl DiskStore {
             tracing::warn!(%error, "slots of dead processes were not removed, will retry");
         }
         let needs_reindex = index.is_new() || slot.found_dead();
+        let catalog = CatalogIndex::open(&layout);
+        if slot.found_dead() {
+            catalog.request_scan();
+        }
         let store = Self {
             markers: replica.map(|id| ReplicaMarkers::new(layout.root(), id)),
             dirs: DurableDirs::new(&config.dir),
@@ -131,6 +137,7 @@ impl DiskStore {
             layout,
             slot,
             index,
+            catalog,
             events,
         };
         if let Err(error) = store.set_bucket() {

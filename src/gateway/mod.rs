@@ -54,6 +54,7 @@ pub use services::GatewayServices;
 pub use url_prefix::{PrefixedUrl, PrefixedUrlError};
 
 use crate::cache::{Bucket, DiskHealth, Hit};
+use crate::catalog::{Catalog, CatalogQuery, KnownFile};
 use crate::freshness::Staleness;
 use crate::limits::{PendingTransfer, PoolClient, TransferKind, TunnelPermit, UpstreamLevels};
 use crate::model::{ExpectedDigests, Scheme, Sha256, Target};
@@ -239,6 +240,18 @@ impl Gateway {
     ) -> Result<CacheResponse, RequestError> {
         let if_unreachable = Staleness::MustNotServe;
         pass_through::pass_through(&self.services, admitted, request, if_unreachable).await
+    }
+
+    /// Returns the targets that may have a file, stored ones first.
+    ///
+    /// # Errors
+    /// [`RequestError::Unavailable`] if the catalog cannot be read.
+    pub async fn known_files(&self, query: &CatalogQuery) -> Result<Vec<KnownFile>, RequestError> {
+        let catalog = Catalog::new(self.services.cache.clone());
+        catalog.find(query).await.map_err(|error| {
+            tracing::warn!(%error, "catalog cannot be read");
+            RequestError::Unavailable
+        })
     }
 
     /// Serves an object by its digest.

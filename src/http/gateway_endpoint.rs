@@ -12,7 +12,8 @@ use super::client_info::{RequestOrigin, TargetForm};
 use super::host_mapping::MappedRequest;
 use super::login::require_user;
 use super::metrics_page::{self, METRICS_PATH};
-use super::mirror_endpoint::{self, MirrorRequest};
+use super::mirror_endpoint;
+use super::mirror_request::MirrorRequest;
 use super::parse_request::{read_cache_request, reject_loop};
 use super::proxy_endpoint::ProxyRequest;
 use super::request_guard::RequestGuard;
@@ -109,6 +110,7 @@ pub async fn serve(
                 service,
                 request,
                 origin: &origin,
+                payload,
                 path,
             };
             return Box::pin(mirror_endpoint::serve(mirror, responder)).await;

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::periodic::PeriodicTask;
 use super::runner::TaskRunner;
 use crate::cache::{Cache, CacheError, DiskError};
-use crate::disk::{DiskStore, IoClass, compaction, evict};
+use crate::disk::{DiskStore, IoClass, catalog, compaction, evict};
 
 /// Interval at which access times are stored. A crash loses the LRU order of this time.
 const ACCESS_TIMES_INTERVAL: Duration = Duration::from_secs(30);
@@ -23,6 +23,12 @@ pub fn start(runner: &TaskRunner, cache: &Cache, interval: Duration) {
         name: "reindex",
         interval,
         run: move || reindex_and_evict(reindexed.clone()),
+    });
+    let digested = cache.clone();
+    runner.spawn_periodic(PeriodicTask {
+        name: "digests",
+        interval,
+        run: move || complete_digests(digested.clone()),
     });
     let flushed = cache.clone();
     runner.spawn_periodic(PeriodicTask {
@@ -62,6 +68,25 @@ async fn reindex(cache: &Cache) {
             tracing::warn!(%error, "index could not be reconciled with the disk, will retry");
         }
     }
+    fill_catalog(cache).await;
+}
+
+async fn fill_catalog(cache: &Cache) {
+    let scan = catalog::scan::scan_if_needed;
+    match cache.disk().run(IoClass::Maintenance, scan).await {
+        Ok(Some(added)) => tracing::info!(added, "filled catalog from the files"),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(%error, "catalog could not be filled, will retry"),
+    }
+}
+
+/// Computes the digests by which stored objects are not found yet.
+async fn complete_digests(cache: Cache) -> Result<(), CacheError> {
+    match cache.catalog().complete_digests().await? {
+        0 => {}
+        objects => tracing::info!(objects, "computed digests for the catalog"),
+    }
+    Ok(())
 }
 
 /// Opens the index again, or writes what it lacks.

@@ -87,6 +87,11 @@ impl Digest {
         self.algorithm
     }
 
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Returns the digest in lower-case hexadecimal.
     #[must_use]
     pub fn hex(&self) -> String {

@@ -34,6 +34,12 @@ pub struct Attachment {
 }
 
 impl Attachment {
+    /// Returns the file name.
+    #[must_use]
+    pub fn into_name(self) -> String {
+        self.name
+    }
+
     /// Reads the file name in a `Content-Disposition` of any type, or without a type. Returns
     /// `None` if there is no usable name.
     #[must_use]

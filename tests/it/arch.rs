@@ -29,6 +29,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "gateway",
             "admin",
             "dialects",
+            "catalog",
             "dns",
             "health",
             "events",
@@ -67,6 +68,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "admin",
         &[
             "gateway",
+            "catalog",
             "fetch",
             "cache",
             "policy",
@@ -78,6 +80,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "gateway",
         &[
+            "catalog",
             "fetch",
             "passthrough",
             "cache",
@@ -88,7 +91,8 @@ const MODULES: &[(&str, &[&str])] = &[
             "model",
         ],
     ),
-    ("dialects", &["model"]),
+    ("dialects", &["catalog", "model"]),
+    ("catalog", &["cache", "model"]),
     ("scrub", &["fetch", "cache", "disk", "model"]),
     (
         "maintenance",

@@ -74,6 +74,7 @@ impl Registry {
         for parameter in self.description.parameters(method, path) {
             match parameter["name"].as_str() {
                 Some("url") => query.push(format!("url={}", encoded(&sample.url))),
+                Some("name") if path == "/api/v1/catalog" => query.push("name=x".to_owned()),
                 Some("follow") => query.push("follow=false".to_owned()),
                 _ => {}
             }
@@ -82,6 +83,10 @@ impl Registry {
         let request = self.gateway.operate(&method.to_uppercase(), &target);
         match (method, path) {
             ("put", "/api/v1/objects") => request.body(&sample.body).send(),
+            ("put", "/api/v1/catalog") => {
+                let line = format!("{digest}  {}", sample.url);
+                request.body(line.as_bytes()).send()
+            }
             ("post", "/api/v1/jobs") => {
                 let order = json!({"kind": "fetch", "list": sample.url}).to_string();
                 request.body(order.as_bytes()).send()

@@ -6,6 +6,7 @@ mod answer_head;
 mod api_client;
 mod batch;
 mod busy_hosts;
+mod catalog;
 mod download;
 mod ensure;
 mod events;
@@ -34,6 +35,7 @@ use clap::Subcommand;
 
 use super::gateway_args::GatewayArgs;
 use super::output::OutputForm;
+use catalog::ManageCatalog;
 use ensure::Ensure;
 use events::ShowEvents;
 use fetches::ListFetches;
@@ -72,6 +74,9 @@ pub enum ClientCommand {
     Import(Import),
     /// List, store, rewrite and import the sources of spec files
     Spec(ManageSpecs),
+    /// Import lists of files by name and digest, and search them, for build systems whose mirror
+    /// requests have no URL
+    Catalog(ManageCatalog),
     /// List incidents: failing hosts, changed files, trouble of the gateway itself
     Incidents(ListIncidents),
     /// List, start, show and cancel jobs: lists of URLs to fetch, refresh or evict (operators)
@@ -100,6 +105,7 @@ impl ClientCommand {
             Self::Unpin(unpin) => unpin.run(gateway, form).await,
             Self::Import(import) => import.run(gateway, form).await,
             Self::Spec(specs) => specs.run(gateway, form).await,
+            Self::Catalog(catalog) => catalog.run(gateway, form).await,
             Self::Incidents(incidents) => incidents.run(gateway, form).await,
             Self::Jobs(jobs) => jobs.run(gateway, form).await,
             Self::Fetches(fetches) => fetches.run(gateway, form).await,

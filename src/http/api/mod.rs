@@ -4,6 +4,7 @@
 //! Responses are JSON. Errors have the same form as at every endpoint. Each resource has a file of
 //! its own.
 
+mod catalog;
 mod events;
 mod fetches;
 mod host_totals;
@@ -65,6 +66,7 @@ enum Resource {
     Jobs,
     Job(JobId),
     Events,
+    Catalog,
     /// The description of the API.
     Description,
 }
@@ -173,6 +175,7 @@ async fn read(
             let response = events::stream(&service.operators.events, &reader, headers, query)?;
             Ok(ApiResponse::Stream(response))
         }
+        Resource::Catalog => catalog::search(admin, &permission.into_reader()?, query).await,
         Resource::Description => {
             query.finish()?;
             let document = openapi::document().to_owned();
@@ -214,6 +217,12 @@ async fn change(
         }
         (Resource::Pins, &Method::DELETE) => {
             pins::unpin(admin, &permission.into_operator()?, query).await
+        }
+        (Resource::Catalog, &Method::PUT) => {
+            let operator = permission.into_operator()?;
+            let stall_timeout = service.settings.load().stall_timeout;
+            let body = read_body(request, payload, stall_timeout);
+            catalog::import(admin, &operator, body, query).await
         }
         (Resource::Refresh, &Method::POST) => {
             let operator = permission.into_operator()?;
@@ -258,6 +267,7 @@ impl Resource {
             "fetches" => Ok(Self::Fetches),
             "jobs" => Ok(Self::Jobs),
             "events" => Ok(Self::Events),
+            "catalog" => Ok(Self::Catalog),
             name if let Some(id) = name.strip_prefix("jobs/") => {
                 id.parse().map(Self::Job).map_err(|_| jobs::NO_SUCH_JOB)
             }
@@ -275,6 +285,7 @@ impl Resource {
     fn methods(&self) -> &'static str {
         match self {
             Self::Objects | Self::Pins => "GET, HEAD, PUT, DELETE",
+            Self::Catalog => "GET, HEAD, PUT",
             Self::Object(_) | Self::Job(_) => "GET, HEAD, DELETE",
             Self::Targets
             | Self::Incidents
@@ -294,7 +305,10 @@ pub fn permission_of(
     client: IpAddr,
     headers: &HeaderMap,
 ) -> Result<Permission, AdminError> {
-    let permission = service.operators.admin.authorize(client, bearer(headers))?;
+    let permission = service
+        .operators
+        .admin
+        .authorize(client, token_of(headers))?;
     match (&permission, single(headers, HOST.as_str())) {
         (Permission::Public, Some(host)) if !is_known_host(host, &service.settings.load()) => {
             Err(AdminError::UnknownHost)
@@ -304,7 +318,7 @@ pub fn permission_of(
 }
 
 /// Returns the token of `Authorization: Bearer`.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub fn token_of(headers: &HeaderMap) -> Option<&str> {
     single(headers, AUTHORIZATION.as_str()).and_then(login::bearer)
 }
 
@@ -330,7 +344,8 @@ mod tests {
             Resource::Fetches => ("/api/v1/fetches", Some(Resource::Jobs)),
             Resource::Jobs => ("/api/v1/jobs", Some(Resource::Job(job()))),
             Resource::Job(_) => ("/api/v1/jobs/{id}", Some(Resource::Events)),
-            Resource::Events => ("/api/v1/events", Some(Resource::Description)),
+            Resource::Events => ("/api/v1/events", Some(Resource::Catalog)),
+            Resource::Catalog => ("/api/v1/catalog", Some(Resource::Description)),
             Resource::Description => (openapi::PATH, None),
         }
     }

@@ -355,13 +355,17 @@ impl AsyncWrite for ClientConnection {
         Poll::Ready(Ok(()))
     }
 
-    /// Closes the connection for writing. Lingers if the client has sent bytes that were not read.
+    /// Closes the connection for writing. Lingers if the client has sent bytes that were not read,
+    /// or will send the end of TLS.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.linger.is_none() {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
         }
-        if !this.gate.has_buffered() && !this.gate.is_request_replaced() {
+        let has_unread = this.gate.has_buffered() || this.gate.is_request_replaced();
+        // A client of TLS ends with bytes of its own, and a reset could cost it the response.
+        let is_tls = matches!(this.stream, ClientStream::Tls(_));
+        if !has_unread && !is_tls {
             return Poll::Ready(Ok(()));
         }
         let limit = if this.state.is_rejected() {

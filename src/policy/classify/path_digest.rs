@@ -5,19 +5,8 @@
 use super::companion::companion_of;
 use crate::model::{Algorithm, Digest};
 
-/// Digits of nix-base32, by value.
-const NIX_BASE32: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
-
 /// Digits of the shortest strong digest, SHA-256 in nix-base32.
 const MIN_STRONG_DIGITS: usize = 52;
-
-/// Algorithms of digests without a name, by their length in hex digits.
-const ALGORITHMS: [Algorithm; 4] = [
-    Algorithm::Md5,
-    Algorithm::Sha1,
-    Algorithm::Sha256,
-    Algorithm::Sha512,
-];
 
 /// Place to which a path belongs. It decides which forms of digests count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +123,7 @@ fn algorithm_of(name: &str) -> Option<Algorithm> {
 }
 
 fn parse(algorithm: Algorithm, text: &str) -> Option<Digest> {
-    parse_hex(algorithm, text).or_else(|| parse_nix_base32(algorithm, text))
+    Digest::from_text(algorithm, text)
 }
 
 fn parse_hex(algorithm: Algorithm, hex: &str) -> Option<Digest> {
@@ -142,31 +131,7 @@ fn parse_hex(algorithm: Algorithm, hex: &str) -> Option<Digest> {
 }
 
 fn of_length(hex: &str) -> Option<Digest> {
-    ALGORITHMS
-        .into_iter()
-        .find_map(|algorithm| parse_hex(algorithm, hex))
-}
-
-/// Parses a digest in nix-base32: five bits for each digit, the last digit first.
-fn parse_nix_base32(algorithm: Algorithm, text: &str) -> Option<Digest> {
-    let size_bytes = algorithm.size_bytes();
-    if text.len() != (size_bytes * 8).div_ceil(5) {
-        return None;
-    }
-    let mut bytes = vec![0_u8; size_bytes];
-    for (index, digit) in text.bytes().rev().enumerate() {
-        let value = NIX_BASE32.iter().position(|known| *known == digit)?;
-        let shifted = u16::try_from(value).ok()? << (index * 5 % 8);
-        let [low, high] = shifted.to_le_bytes();
-        let at = index * 5 / 8;
-        bytes[at] |= low;
-        match bytes.get_mut(at + 1) {
-            Some(next) => *next |= high,
-            None if high != 0 => return None,
-            None => {}
-        }
-    }
-    parse_hex(algorithm, &hex::encode(bytes))
+    Digest::from_hex_length(hex)
 }
 
 #[cfg(test)]

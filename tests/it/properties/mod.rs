@@ -3,6 +3,7 @@
 mod attachments;
 mod classes;
 mod config;
+mod dialects;
 mod hosts;
 mod pins;
 mod pools;

@@ -11,7 +11,8 @@ use std::sync::LazyLock;
 use utoipa::OpenApi;
 
 use super::{
-    events, fetches, incidents, job_views, jobs, list_order, objects, pins, refresh, stats, targets,
+    catalog, events, fetches, incidents, job_views, jobs, list_order, objects, pins, refresh,
+    stats, targets,
 };
 use crate::http::error_response::Problem;
 use completion::Completion;
@@ -34,6 +35,8 @@ pub use pages::PATH;
         objects::remove,
         targets::find,
         targets::remove,
+        catalog::search,
+        catalog::import,
         pins::list,
         pins::pin,
         pins::unpin,
@@ -60,6 +63,7 @@ pub use pages::PATH;
         (name = "objects", description = "Stored bytes, by digest or by target"),
         (name = "targets", description = "URLs that Millpond has fetched"),
         (name = "pins", description = "Targets whose bytes an operator has fixed"),
+        (name = "catalog", description = "Files by name and by digest"),
         (name = "fetches", description = "In-flight fetches"),
         (name = "jobs", description = "Lists of targets that are worked on in the background"),
         (name = "incidents", description = "Failures of hosts and of the gateway itself"),

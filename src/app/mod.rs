@@ -134,7 +134,11 @@ async fn start(
             name,
             proxy: config.proxy.clone(),
             interceptor: interceptor.map(Arc::new),
-            settings: Settings::from_config(&config.gateway, config.host_table()?),
+            settings: Settings::from_config(
+                &config.gateway,
+                config.host_table()?,
+                config.mirror.upstreams()?,
+            ),
             users: DownloadUsers::load(&config.gateway.download_users_file)?,
         },
         Reports {

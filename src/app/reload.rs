@@ -55,14 +55,17 @@ impl Reloadable {
             ),
         }
         self.gateway.replace_config(config.gateway.clone());
-        match config.host_table() {
-            Ok(hosts) => {
-                let settings = Settings::from_config(&config.gateway, hosts);
+        let tables = config
+            .host_table()
+            .and_then(|hosts| Ok((hosts, config.mirror.upstreams()?)));
+        match tables {
+            Ok((hosts, registries)) => {
+                let settings = Settings::from_config(&config.gateway, hosts, registries);
                 self.service.replace_settings(settings);
             }
             Err(error) => tracing::error!(
                 %error,
-                "hosts and settings of the gateway were not reloaded; the old ones stay in force"
+                "hosts, mirror and gateway were not reloaded; the old ones stay in force"
             ),
         }
         if needs_restart(&config, &self.started_with) {

@@ -17,6 +17,7 @@ mod gc;
 mod generate;
 mod migrate;
 mod output;
+mod render_config;
 mod scrub;
 mod usage;
 
@@ -38,6 +39,7 @@ use gc::Gc;
 use generate::{Completions, ManPages};
 use migrate::Migrate;
 use output::OutputForm;
+use render_config::RenderConfig;
 use scrub::Scrub;
 
 /// Maximum number of threads for blocking operations. Each runs one disk operation at a time.
@@ -83,6 +85,8 @@ enum Command {
     Explain(Explain),
     /// Find out what is wrong with a gateway, and with the machine that it runs on
     Doctor(Doctor),
+    /// Print what to put where, so that a client uses the gateway
+    RenderConfig(RenderConfig),
     /// Copy all objects and records from a folder or bucket to another, while both are in use
     Migrate(Migrate),
     /// Verify the cache folder, quarantine damaged objects and fetch them again, also while the
@@ -105,7 +109,10 @@ enum Command {
 impl Command {
     /// Whether `--gateway` and `--token-file` have an effect.
     fn uses_gateway(&self) -> bool {
-        matches!(self, Self::Client(_) | Self::Doctor(_))
+        matches!(
+            self,
+            Self::Client(_) | Self::Doctor(_) | Self::RenderConfig(_)
+        )
     }
 }
 
@@ -137,6 +144,7 @@ pub fn run() -> ExitCode {
         Command::Serve => serve(source, form),
         Command::Explain(explain) => explain.run(&source, form),
         Command::Doctor(doctor) => examine(doctor.run(&gateway, &source, form), form),
+        Command::RenderConfig(render) => render.run(&gateway, form),
         Command::Migrate(migrate) => block_on(migrate.run(&source, form), form),
         Command::Scrub(scrub) => block_on(scrub.run(&source, form), form),
         Command::Gc(gc) => block_on(gc.run(&source, form), form),

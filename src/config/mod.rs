@@ -17,7 +17,8 @@ pub use examine::{Setting, SettingSource, examine, examine_text};
 
 use crate::model::ConfigError;
 use crate::{
-    admin, bucket, cache, dial, dns, fetch, gateway, http, intercept, limits, notify, policy, users,
+    admin, bucket, cache, dial, dns, fetch, gateway, http, indexes, intercept, limits, notify,
+    policy, users,
 };
 
 /// Configuration section `[log]`.
@@ -71,6 +72,7 @@ pub struct Config {
     pub limits: limits::LimitsConfig,
     pub notify: notify::Config,
     pub dns: dns::Config,
+    pub mirror: indexes::Config,
     pub log: LogConfig,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<policy::Rule>,
@@ -149,6 +151,7 @@ impl Config {
         self.notify.check()?;
         self.dns.check()?;
         self.host_table()?;
+        self.mirror.upstreams()?;
         policy::Policy::new(
             self.policy.clone(),
             self.rules.clone(),

@@ -70,6 +70,9 @@ pub enum RequestError {
     },
     #[error(transparent)]
     WrongFileType(WrongFile),
+    /// The origin's index cannot be rewritten. Holds the reason.
+    #[error("{0}")]
+    UnreadableIndex(String),
     #[error("the fetch took longer than fetch.budget")]
     DeadlineExceeded,
     #[error("the target is not stored, and the request has Cache-Control: only-if-cached")]

@@ -58,7 +58,7 @@ use crate::catalog::{Catalog, CatalogQuery, KnownFile};
 use crate::freshness::Staleness;
 use crate::limits::{PendingTransfer, PoolClient, TransferKind, TunnelPermit, UpstreamLevels};
 use crate::model::{ExpectedDigests, Scheme, Sha256, Target};
-use crate::policy::{Admission, Admitted, AdmittedConnect, AdmittedTunnel, Class, Sharing};
+use crate::policy::{Admission, Admitted, AdmittedConnect, AdmittedTunnel, Class, Reason, Sharing};
 use digest_check::report_wrong_statement;
 use lookup::{Lookup, MissKind, lookup};
 use required_digest::reject_checksum_violation;
@@ -102,7 +102,31 @@ impl Gateway {
     ///
     /// # Errors
     /// [`RequestError`] if there is no response.
-    pub async fn handle(&self, mut request: CacheRequest) -> Result<ClientDownload, RequestError> {
+    pub async fn handle(&self, request: CacheRequest) -> Result<ClientDownload, RequestError> {
+        self.handle_as(request, Admitted::class).await
+    }
+
+    /// Handles a request for an index, which changes also if its name is like that of a release.
+    ///
+    /// # Errors
+    /// As [`Gateway::handle`].
+    pub async fn handle_index(
+        &self,
+        request: CacheRequest,
+    ) -> Result<ClientDownload, RequestError> {
+        let class_of_index = |admitted: &Admitted| match admitted.classified().reason() {
+            Reason::Rule(_) => admitted.class(),
+            _ if admitted.class() == Class::Immutable => Class::Revalidate,
+            _ => admitted.class(),
+        };
+        self.handle_as(request, class_of_index).await
+    }
+
+    async fn handle_as(
+        &self,
+        mut request: CacheRequest,
+        class_of: impl FnOnce(&Admitted) -> Class,
+    ) -> Result<ClientDownload, RequestError> {
         let Admission { admitted, transfer } = self.admit(&request)?;
         if request.is_relayed() {
             self.services.passthrough.note_relayed_request();
@@ -112,7 +136,7 @@ impl Gateway {
         }
         let stated = request.expected.clone();
         let class = match request.sharing() {
-            Sharing::Shared => admitted.class(),
+            Sharing::Shared => class_of(&admitted),
             Sharing::Private => Class::PassThrough,
         };
         let response = self.respond(&admitted, class, request).await;

@@ -101,6 +101,15 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
             };
             (Code::BAD_GATEWAY, PROTOCOL_ERROR, "wrong-file-type", reason)
         }
+        RequestError::UnreadableIndex(_) => {
+            let reason = "Unreadable Index From Origin";
+            (
+                Code::BAD_GATEWAY,
+                PROTOCOL_ERROR,
+                "unreadable-index",
+                reason,
+            )
+        }
         RequestError::DeadlineExceeded => {
             let (timeout, reason) = (Some("http_response_timeout"), "Fetch Took Too Long");
             (Code::GATEWAY_TIMEOUT, timeout, "origin-slow", reason)

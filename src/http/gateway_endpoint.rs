@@ -1,7 +1,6 @@
 //! The gateway port: prefixed URLs, the built-in pages, the API, and the proxy requests that a
 //! trusted nginx forwards.
 
-use actix_web::http::Method;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -10,11 +9,12 @@ use super::api::{self, ApiRequest};
 use super::builtin_pages::{self, BuiltinPage};
 use super::client_info::{RequestOrigin, TargetForm};
 use super::host_mapping::MappedRequest;
+use super::index_endpoint::{self, IndexRequest};
 use super::login::require_user;
 use super::metrics_page::{self, METRICS_PATH};
 use super::mirror_endpoint;
 use super::mirror_request::MirrorRequest;
-use super::parse_request::{read_cache_request, reject_loop};
+use super::parse_request::{read_cache_request, reject_unreadable};
 use super::proxy_endpoint::ProxyRequest;
 use super::request_guard::RequestGuard;
 use super::responder::Responder;
@@ -39,6 +39,15 @@ pub async fn serve(
     if let Some(mapped) = mapped {
         return Box::pin(serve_mapped(request, service, &origin, &mapped, guard)).await;
     }
+    if let Some(path) = index_endpoint::index_path(&origin.form) {
+        let indexed = IndexRequest {
+            service,
+            request,
+            origin: &origin,
+            path,
+        };
+        return Box::pin(index_endpoint::serve(indexed, guard)).await;
+    }
     if origin.is_forwarded_proxy_request() {
         let proxied = ProxyRequest {
             request,
@@ -47,19 +56,30 @@ pub async fn serve(
         };
         return Box::pin(proxy_endpoint::serve(proxied, service, guard)).await;
     }
+    Box::pin(serve_own_name(request, payload, service, &origin, guard)).await
+}
+
+/// Serves a request in origin form for the gateway itself: a page, the API, or a target.
+async fn serve_own_name(
+    request: &HttpRequest,
+    payload: Payload,
+    service: &HttpService,
+    origin: &RequestOrigin,
+    guard: RequestGuard,
+) -> HttpResponse {
     let respond = |endpoint, uri: LogUri| {
         let log = service
             .begin_log(origin.client, endpoint, request.method().as_str(), uri)
             .with_user_agent(request.headers());
         Responder::new(request, service, Endpoint::Gateway, log, guard)
     };
-    let error = match Destination::of(request, &origin) {
+    let error = match Destination::of(request, origin) {
         Destination::Metrics => {
             let responder = respond(RequestEndpoint::Metrics, METRICS_PATH.to_owned().into());
             let page = metrics_page::serve(request, service, origin.client, responder);
             return Box::pin(page).await;
         }
-        Destination::Page(page) => match admit_page(page, &origin, service) {
+        Destination::Page(page) => match admit_page(page, origin, service) {
             Ok(()) => {
                 let path = origin.path().unwrap_or_default().to_owned();
                 let response = builtin_pages::serve(page, request, service);
@@ -67,20 +87,20 @@ pub async fn serve(
             }
             Err(error) => error,
         },
-        Destination::Options => match admit_client(&origin, service) {
+        Destination::Options => match admit_client(origin, service) {
             Ok(_) => {
                 let page = options::page(Endpoint::Gateway);
                 return respond(RequestEndpoint::Gateway, "*".to_owned().into()).send_page(page);
             }
             Err(error) => error,
         },
-        Destination::Api { path, query } => match admit_client(&origin, service) {
+        Destination::Api { path, query } => match admit_client(origin, service) {
             Ok(transfer) => {
                 let responder = respond(RequestEndpoint::Api, path.to_owned().into());
                 let api_request = ApiRequest {
                     service,
                     request,
-                    origin: &origin,
+                    origin,
                     payload,
                     path,
                     query,
@@ -89,13 +109,13 @@ pub async fn serve(
             }
             Err(error) => error,
         },
-        Destination::Ui { path, query } => match admit_client(&origin, service) {
+        Destination::Ui { path, query } => match admit_client(origin, service) {
             Ok(_) => {
                 let responder = respond(RequestEndpoint::Page, path.to_owned().into());
                 let ui_request = UiRequest {
                     service,
                     request,
-                    origin: &origin,
+                    origin,
                     path,
                     query,
                 };
@@ -109,13 +129,13 @@ pub async fn serve(
             let mirror = MirrorRequest {
                 service,
                 request,
-                origin: &origin,
+                origin,
                 payload,
                 path,
             };
             return Box::pin(mirror_endpoint::serve(mirror, responder)).await;
         }
-        Destination::Target => match read_for_user(request, &origin, service, None).await {
+        Destination::Target => match read_for_user(request, origin, service, None).await {
             Ok(cache_request) => {
                 let log_uri = LogUri::Target(cache_request.target.clone());
                 let responder = respond(RequestEndpoint::Gateway, log_uri);
@@ -242,17 +262,6 @@ async fn read_for_user(
     };
     // A malformed request counts too, and a denied client learns nothing else.
     read().map_err(|error| admit_client(origin, service).err().unwrap_or(error))
-}
-
-/// Rejects other methods than those of this endpoint, and loops. `name` is the name of this node in
-/// `Via`.
-fn reject_unreadable(request: &HttpRequest, name: &str) -> Result<(), RequestError> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(RequestError::MethodNotSupported(
-            request.method().to_string(),
-        ));
-    }
-    reject_loop(request.headers(), name)
 }
 
 /// Returns the path and query of a request with a prefixed URL.

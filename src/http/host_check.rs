@@ -31,6 +31,7 @@ mod tests {
 
     use super::*;
     use crate::gateway::HostTable;
+    use crate::indexes::RegistryUpstreams;
 
     #[test]
     fn only_listed_names_are_known() {
@@ -41,6 +42,7 @@ mod tests {
             metrics_clients: Vec::new(),
             host_names: vec!["mill.example.net".to_owned()],
             hosts: HostTable::default(),
+            registries: RegistryUpstreams::default(),
             stall_timeout: Duration::from_secs(1),
         };
         for known in [

@@ -25,6 +25,8 @@ mod framing_error;
 mod gateway_endpoint;
 mod host_check;
 mod host_mapping;
+mod index_endpoint;
+mod index_response;
 mod intercepted;
 mod login;
 mod methods;

@@ -70,6 +70,20 @@ pub fn reject_loop(headers: &HeaderMap, name: &str) -> Result<(), RequestError> 
     }
 }
 
+/// Rejects other methods than those of the gateway port, and loops. `name` is the name of this node
+/// in `Via`.
+///
+/// # Errors
+/// [`RequestError::MethodNotSupported`] or [`RequestError::LoopDetected`].
+pub fn reject_unreadable(request: &HttpRequest, name: &str) -> Result<(), RequestError> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(RequestError::MethodNotSupported(
+            request.method().to_string(),
+        ));
+    }
+    reject_loop(request.headers(), name)
+}
+
 /// Adds the digests that the header states to `expected`.
 ///
 /// # Errors

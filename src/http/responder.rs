@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::access_log::RequestLog;
 use super::error_response::{render_admin_error, render_error};
+use super::index_response::IndexRewriting;
 use super::render::render;
 use super::rendered_response::RenderedResponse;
 use super::request_guard::RequestGuard;
@@ -62,6 +63,38 @@ impl<'a> Responder<'a> {
         let mut rendered = render(response, self.endpoint, &self.context);
         rendered.facts = rendered.facts.with_class(class);
         ResponseBody::attach(rendered, self.log, self.guard, Some(permit))
+    }
+
+    /// Gets an index from the gateway and sends it as `rewriting` has it.
+    pub async fn serve_index(
+        mut self,
+        request: CacheRequest,
+        rewriting: &IndexRewriting,
+    ) -> HttpResponse {
+        // A HEAD gets the fields of the rewritten document.
+        let is_head = std::mem::replace(&mut self.context.is_head, false);
+        let download = match self.gateway.handle_index(request).await {
+            Ok(download) => download,
+            Err(error) => {
+                self.context.is_head = is_head;
+                return self.send_error(&error);
+            }
+        };
+        let ClientDownload {
+            response,
+            class,
+            permit,
+        } = download;
+        let RenderedResponse { response, facts } = render(response, self.endpoint, &self.context);
+        self.context.is_head = is_head;
+        match rewriting.apply(response, is_head).await {
+            Ok(response) => {
+                let facts = facts.with_class(class);
+                let rendered = RenderedResponse { response, facts };
+                ResponseBody::attach(rendered, self.log, self.guard, Some(permit))
+            }
+            Err(error) => self.send_error(&error),
+        }
     }
 
     pub fn send_error(self, error: &RequestError) -> HttpResponse {

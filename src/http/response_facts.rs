@@ -189,6 +189,7 @@ pub fn outcome_of_error(error: &RequestError) -> Outcome {
         RequestError::Origin(_)
         | RequestError::Mismatch { .. }
         | RequestError::WrongFileType(_)
+        | RequestError::UnreadableIndex(_)
         | RequestError::DeadlineExceeded
         | RequestError::Stopping
         | RequestError::Unavailable => Outcome::Error,

@@ -16,6 +16,7 @@ use super::node_name::NodeName;
 use crate::admin::{AdminService, Tokens};
 use crate::events::EventLog;
 use crate::gateway::{self, Gateway, HostTable};
+use crate::indexes::RegistryUpstreams;
 use crate::intercept::Interceptor;
 use crate::jobs::Jobs;
 use crate::limits::AdmissionControl;
@@ -67,7 +68,7 @@ pub struct Reports {
     pub page: LivePage,
 }
 
-/// Settings of `[gateway]` and `[[hosts]]` that a reload replaces.
+/// Settings of `[gateway]`, `[[hosts]]` and `[mirror]` that a reload replaces.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Networks of trusted front servers, such as the local nginx.
@@ -80,6 +81,8 @@ pub struct Settings {
     pub host_names: Vec<String>,
     /// Names that stand for base URLs of origins.
     pub hosts: HostTable,
+    /// Registries whose indexes are rewritten.
+    pub registries: RegistryUpstreams,
     /// Networks that may read `/metrics`. Empty: private networks.
     pub metrics_clients: Vec<IpNet>,
     /// How long a client may accept none of the bytes sent to it, or send none of a body that it
@@ -89,13 +92,18 @@ pub struct Settings {
 
 impl Settings {
     #[must_use]
-    pub fn from_config(config: &gateway::Config, hosts: HostTable) -> Self {
+    pub fn from_config(
+        config: &gateway::Config,
+        hosts: HostTable,
+        registries: RegistryUpstreams,
+    ) -> Self {
         Self {
             trusted_proxies: config.trusted_proxies.clone(),
             public_url: config.public_base(),
             public_authority: config.public_authority(),
             host_names: config.host_names.clone(),
             hosts,
+            registries,
             metrics_clients: config.metrics_clients.clone(),
             stall_timeout: config.stall_timeout.0,
         }

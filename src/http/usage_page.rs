@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::parse_request::single;
 use super::state::Settings;
+use crate::client_setup;
 
 /// Longest name of a host with its port (RFC 1035, section 2.3.4).
 const MAX_AUTHORITY_BYTES: usize = 253 + ":65535".len();
@@ -74,7 +75,9 @@ impl UsagePage {
     }
 
     fn html(&self) -> String {
-        HTML.replace("{style}", STYLE).replace("{base}", &self.base)
+        HTML.replace("{style}", STYLE)
+            .replace("{clients}", &self.clients_as_html())
+            .replace("{base}", &self.base)
     }
 
     fn text(&self) -> String {
@@ -92,9 +95,38 @@ State what the bytes must be, and you get those or an error:
     curl -LO {base}/sha256:<64 hex digits>/https://example.org/x-1.0.tar.gz
 
 Without a scheme https is meant: {base}/example.org/x-1.0.tar.gz
+
+Setup of clients, which `millpond render-config CLIENT` prints, too:
 "
-        )
+        ) + &self.clients_as_text()
     }
+
+    fn clients_as_html(&self) -> String {
+        let details = client_setup::all().iter().map(|client| {
+            let text = escape(&client.text(&self.base));
+            let title = client.title;
+            format!("<details><summary>{title}</summary>\n<pre>{text}</pre></details>\n")
+        });
+        details.collect()
+    }
+
+    fn clients_as_text(&self) -> String {
+        let mut page = String::new();
+        for client in client_setup::all() {
+            page.extend(["\n", client.name, " (", client.title, ")\n\n"]);
+            for line in client.text(&self.base).lines() {
+                page.extend(["    ", line, "\n"]);
+            }
+        }
+        page
+    }
+}
+
+/// Returns a text of HTML.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 /// Returns the policy of the page: nothing but its own style, and forms to this gateway.
@@ -108,7 +140,7 @@ fn content_security_policy() -> String {
 
 /// Returns scheme and authority under which a client has asked, or those that the operator has
 /// configured.
-fn base_url(host: Option<&str>, settings: &Settings) -> String {
+pub fn base_url(host: Option<&str>, settings: &Settings) -> String {
     let host = host.filter(|host| is_plain_authority(host));
     let public = settings.public_url.as_deref();
     let public = public.filter(|url| {

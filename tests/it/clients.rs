@@ -4,7 +4,7 @@
 
 mod alpm;
 mod apt;
-mod archives;
+pub mod archives;
 mod cargo;
 mod cpan;
 mod gem;

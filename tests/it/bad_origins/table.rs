@@ -30,6 +30,8 @@ pub fn rows(bodies: &Bodies, port: u16) -> Vec<Arc<Row>> {
 
 pub fn gateway(origin: &BadOrigin) -> Gateway {
     let mut builder = Gateway::builder()
+        // All downloads are of one client, and begin at about the same time.
+        .set("limits.requests_per_second", "0")
         .relay()
         .set("fetch.attempts", "2")
         .set("fetch.breaker_failures", "0")

@@ -50,8 +50,9 @@ impl CatalogAccess<'_> {
     /// # Errors
     /// [`CacheError`] if the disk fails.
     pub async fn import(self, entries: Vec<CatalogEntry>) -> Result<Sha256, CacheError> {
-        self.run(move |disk| import_files::store(disk, &entries))
-            .await
+        // A long list takes longer than a request may.
+        let store = move |disk: &DiskStore| import_files::store(disk, &entries);
+        Ok(self.cache.disk().run(IoClass::Maintenance, store).await?)
     }
 
     /// Returns the number of entries.

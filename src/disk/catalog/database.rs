@@ -145,8 +145,8 @@ pub fn begin(connection: &mut Connection) -> Result<Transaction<'_>, rusqlite::E
 /// Returns the number that names a record.
 fn record_id(key: Key, sha256: Sha256) -> i64 {
     let eight = |bytes: &[u8; 32]| {
-        let first = bytes.first_chunk().copied();
-        i64::from_le_bytes(first.unwrap_or_default())
+        let begin = bytes.first_chunk().copied();
+        i64::from_le_bytes(begin.unwrap_or_default())
     };
     eight(key.as_bytes()) ^ eight(sha256.as_bytes())
 }
@@ -219,7 +219,16 @@ pub fn add_digests(connection: &Connection, digests: &Digests) -> Result<(), rus
     update.execute(params![sha256, sha512, sha1, md5]).map(drop)
 }
 
-/// Adds the entries of an imported list, which replace those of the same list.
+/// Removes the entries of an imported list.
+///
+/// # Errors
+/// `SQLite`'s error.
+pub fn remove_import(connection: &Connection, list: Sha256) -> Result<(), rusqlite::Error> {
+    let sql = "DELETE FROM entries WHERE import = ?1";
+    connection.execute(sql, [list.as_bytes()]).map(drop)
+}
+
+/// Adds entries of an imported list.
 ///
 /// # Errors
 /// `SQLite`'s error.
@@ -228,8 +237,6 @@ pub fn add_import(
     list: Sha256,
     entries: &[CatalogEntry],
 ) -> Result<(), rusqlite::Error> {
-    let sql = "DELETE FROM entries WHERE import = ?1";
-    connection.execute(sql, [list.as_bytes()])?;
     for entry in entries {
         insert(connection, entry, None, Some(list))?;
     }

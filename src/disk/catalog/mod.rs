@@ -22,6 +22,9 @@ use super::layout::Layout;
 use crate::model::{Digest, Digests, Key, Record, Sha256, lock};
 use database::{Opened, identity};
 
+/// Entries of a list in one transaction. It bounds the time that look-ups wait.
+const IMPORT_BATCH: usize = 1000;
+
 /// The catalog of one cache folder. Other processes may have the same file open.
 pub struct CatalogIndex {
     /// `None` while the file cannot be used. Then nothing is found.
@@ -125,16 +128,21 @@ impl CatalogIndex {
         Ok(found.unwrap_or_default())
     }
 
-    /// Adds the entries of an imported list, which replace those of the same list.
+    /// Adds the entries of an imported list, which replace those of the same list. Look-ups and
+    /// records go on between the parts of a long list.
     ///
     /// # Errors
-    /// [`DiskError::Index`] if the catalog cannot be written. Then no entry is added.
+    /// [`DiskError::Index`] if the catalog cannot be written. Then only some may be added.
     pub(super) fn add_import(
         &self,
         list: Sha256,
         entries: &[CatalogEntry],
     ) -> Result<(), DiskError> {
-        self.write(|connection| database::add_import(connection, list, entries))
+        self.write(|connection| database::remove_import(connection, list))?;
+        for part in entries.chunks(IMPORT_BATCH) {
+            self.write(|connection| database::add_import(connection, list, part))?;
+        }
+        Ok(())
     }
 
     /// Returns up to 64 entries of a file name.

@@ -16,7 +16,11 @@ fn read(name: &str, text: &str) -> (Vec<String>, Vec<String>) {
     let listed = parse_lockfile(name, text, &bases()).unwrap();
     let file = |file: &crate::model::WantedFile| {
         let digests = file.expected.iter().map(ToString::to_string);
-        format!("{} {}", file.url, digests.collect::<Vec<_>>().join(" "))
+        format!(
+            "{} {}",
+            file.url.as_str(),
+            digests.collect::<Vec<_>>().join(" ")
+        )
     };
     let notes = listed.notes.iter().map(ToString::to_string);
     (listed.files.iter().map(file).collect(), notes.collect())
@@ -122,7 +126,7 @@ fn formats_of_distributions_are_read() {
     let base = "https://files.example.org/base";
     assert_eq!(
         read("x.dsc", &dsc).0,
-        [format!("{base}/x_1.tar.gz sha256:{SHA256} md5:{MD5}")]
+        [format!("{base}/x_1.tar.gz md5:{MD5} sha256:{SHA256}")]
     );
     let sha512 = "c".repeat(128);
     let manifest = format!("DIST x-1.gz 10 BLAKE2B 00 SHA512 {sha512}\nEBUILD x.ebuild 1\n");
@@ -133,7 +137,7 @@ fn formats_of_distributions_are_read() {
     let hash = format!("# from upstream\nsha256  {SHA256}  x-1.gz\nmd5  {MD5}  x-1.gz\n");
     assert_eq!(
         read("x.hash", &hash).0,
-        [format!("{base}/x-1.gz sha256:{SHA256} md5:{MD5}")]
+        [format!("{base}/x-1.gz md5:{MD5} sha256:{SHA256}")]
     );
     let named = named_digests(&format!("SHA256 (x y.gz) = {SHA256}\n\n{MD5}  z.gz\n"));
     let named: Vec<String> = named

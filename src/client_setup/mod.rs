@@ -79,7 +79,11 @@ mod tests {
                 "{}",
                 client.name
             );
-            assert!(text.lines().all(|line| line.len() <= 96), "{}", client.name);
+            assert!(
+                text.lines().all(|line| line.len() <= 100),
+                "{}",
+                client.name
+            );
         }
         for group in ClientGroup::ALL {
             let of_group = CLIENTS.iter().filter(|client| client.group == group);

@@ -24,8 +24,8 @@ const MAX_LIST_BYTES: usize = 16 << 20;
 #[derive(Serialize, ToSchema)]
 pub struct CatalogPage {
     entries: Vec<CatalogItem>,
-    /// Number of all entries of the catalog.
-    known: u64,
+    /// Number of all entries of the catalog, if neither a name nor a digest is stated.
+    known: Option<u64>,
 }
 
 /// A file that the catalog knows.
@@ -71,6 +71,8 @@ pub async fn search(
     query.finish()?;
     let bad = |text: String| RequestError::BadRequest(text);
     let catalog = admin.catalog();
+    let is_count = name.is_none() && digest.is_none();
+    let known = is_count.then(|| catalog.count(reader));
     let entries = match (name, digest) {
         (Some(name), None) => catalog.of_name(reader, &name).await?,
         (None, Some(digest)) => {
@@ -86,7 +88,10 @@ pub async fn search(
     };
     ok(&CatalogPage {
         entries: entries.iter().map(catalog_item).collect(),
-        known: catalog.count(reader).await?,
+        known: match known {
+            Some(count) => Some(count.await?),
+            None => None,
+        },
     })
 }
 

@@ -8,6 +8,7 @@ mod log;
 mod logfmt;
 mod policy_tasks;
 mod reload;
+mod service_manager;
 mod signals;
 mod start_report;
 mod summary;
@@ -45,6 +46,7 @@ use crate::users::DownloadUsers;
 use instance_name::instance_name;
 use policy_tasks::run_policy_tasks;
 use reload::Reloadable;
+use service_manager::{ServiceManager, ServiceState};
 use signals::{SignalAction, Signals};
 use start_report::log_start;
 use summary::TrafficSummary;
@@ -78,12 +80,15 @@ struct Running {
 /// [`AppError`] if the service cannot start.
 pub async fn serve(config: Config, source: Reload, log: LogHealth) -> Result<(), AppError> {
     let mut signals = Signals::register().map_err(|error| AppError::System(error.to_string()))?;
+    let manager = ServiceManager::connect();
     let grace = config.gateway.shutdown_grace.0;
     let (running, reloadable) = start(config, &source, log).await?;
+    manager.report(ServiceState::Ready);
     while let SignalAction::Reload = signals.next().await {
         reloadable.reload(&source);
     }
     tracing::info!(?grace, "stopping");
+    manager.report(ServiceState::Stopping);
     reloadable.service.announce_stop();
     tokio::select! {
         () = stop(running, grace) => {}

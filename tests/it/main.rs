@@ -164,6 +164,7 @@ mod scrub;
 mod scrub_jobs;
 mod scrub_metadata;
 mod secrets;
+mod service_manager;
 mod shared_folder;
 mod signed_urls;
 mod sources;

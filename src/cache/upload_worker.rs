@@ -41,9 +41,10 @@ pub async fn upload_next(cache: &Cache, state: &BucketState) -> Result<QueuePoll
             disk.index.uploads().dequeue(disk.process_name())
         })
         .await?;
-    let Some(pending) = taken else {
+    let Some(lease) = taken else {
         return Ok(QueuePoll::Empty);
     };
+    let pending = *lease;
     let outcome = upload(cache, state, pending).await;
     let wait = match &outcome {
         Ok(UploadOutcome::Done) => None,
@@ -54,6 +55,8 @@ pub async fn upload_next(cache: &Cache, state: &BucketState) -> Result<QueuePoll
         {
             Some(Duration::ZERO)
         }
+        // The same goes for a disk that does not answer.
+        Err(CacheError::Disk(DiskError::Timeout)) => Some(Duration::ZERO),
         Err(error) => {
             state.warn_once(pending.sha256, error);
             Some(RETRY_DELAY)

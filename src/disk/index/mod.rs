@@ -17,6 +17,7 @@ mod opened;
 mod pending_upload;
 mod reopening;
 mod space_ledger;
+mod upload_lease;
 mod upload_queue;
 
 use std::collections::HashSet;
@@ -40,6 +41,7 @@ use connection::IndexConnection;
 use database::{identity, to_i64, to_u64};
 use digest_query::query_digests;
 use lru::AccessTimes;
+use upload_lease::UploadsInProgress;
 
 /// The index of one cache folder. Other processes may have the same file open.
 pub struct Index {
@@ -50,6 +52,7 @@ pub struct Index {
     file_error: Mutex<Option<String>>,
     is_new: bool,
     access_times: AccessTimes,
+    uploads_in_progress: UploadsInProgress,
 }
 
 impl Index {
@@ -66,6 +69,7 @@ impl Index {
             file_error: Mutex::new(opened.file_error),
             is_new: opened.is_new,
             access_times: AccessTimes::default(),
+            uploads_in_progress: UploadsInProgress::default(),
         })
     }
 
@@ -299,7 +303,7 @@ impl Index {
 
     /// Returns the upload queue.
     pub fn uploads(&self) -> UploadQueue<'_> {
-        UploadQueue::new(&self.connection)
+        UploadQueue::new(&self.connection, &self.uploads_in_progress)
     }
 
     /// Returns the list of objects that were seen in the bucket.

@@ -6,7 +6,7 @@ use super::database::now;
 use crate::model::{Key, Sha256};
 
 /// A record that must be uploaded together with its object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PendingUpload {
     pub key: Key,
     pub sha256: Sha256,

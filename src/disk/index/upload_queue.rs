@@ -11,21 +11,26 @@ use super::change::IndexChange;
 use super::connection::IndexConnection;
 use super::database::{now, to_i64};
 use super::pending_upload::{PendingUpload, enqueue};
+use super::upload_lease::{UploadLease, UploadsInProgress};
 use crate::disk::DiskError;
-use crate::model::{Key, Sha256};
+use crate::model::{Key, Sha256, lock};
 
-/// Time for which a process does not dequeue the same upload again, in milliseconds.
+/// Time for which no other process dequeues the same upload, in milliseconds.
 const LEASE_MS: i64 = 6 * 3600 * 1000;
 
 /// Objects and records that wait for their upload. All processes of the folder share the queue.
 #[derive(Clone, Copy)]
 pub struct UploadQueue<'a> {
     connection: &'a IndexConnection,
+    in_progress: &'a UploadsInProgress,
 }
 
 impl<'a> UploadQueue<'a> {
-    pub(super) fn new(connection: &'a IndexConnection) -> Self {
-        Self { connection }
+    pub(super) fn new(connection: &'a IndexConnection, in_progress: &'a UploadsInProgress) -> Self {
+        Self {
+            connection,
+            in_progress,
+        }
     }
 
     /// Sets the bucket that the queue and the list of its objects belong to. Returns true if it was
@@ -116,35 +121,48 @@ impl<'a> UploadQueue<'a> {
     }
 
     /// Leases the due upload that has waited longest to this process, for `LEASE_MS`. Returns
-    /// `None` if no upload is due.
+    /// `None` if no upload is due. An upload that this process leased is due if no worker has it.
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
-    pub fn dequeue(self, process: &str) -> Result<Option<PendingUpload>, DiskError> {
+    pub fn dequeue(self, process: &str) -> Result<Option<UploadLease>, DiskError> {
         let transaction = self.connection.write()?;
-        // If this process leased an upload so long ago, it does not work on it any more.
+        let mut in_progress = lock(self.in_progress);
         let sql = "SELECT sha256, key FROM pending
-                   WHERE not_before <= ?1 AND (holder IS NULL OR holder = ?2)
-                   ORDER BY not_before LIMIT 1";
-        let mut found = transaction
+                   WHERE (not_before <= ?1 AND holder IS NULL) OR holder = ?2
+                   ORDER BY not_before LIMIT ?3";
+        // One more than those that workers have.
+        let limit = to_i64(in_progress.len() as u64 + 1);
+        let found = transaction
             .prepare_cached(sql)?
-            .query_map(params![now(), process], |row| {
-                Ok((row.get(0)?, row.get(1)?))
+            .query_map(params![now(), process, limit], |row| {
+                Ok(PendingUpload {
+                    sha256: Sha256::from_bytes(row.get(0)?),
+                    key: Key::from_bytes(row.get(1)?),
+                })
             })?
-            .collect::<Result<Vec<([u8; 32], [u8; 32])>, _>>()?;
-        let Some((sha256, key)) = found.pop() else {
+            .collect::<Result<Vec<_>, _>>()?;
+        let free = |upload: &PendingUpload| !in_progress.contains(upload);
+        let Some(upload) = found.into_iter().find(free) else {
             return Ok(None);
         };
         let sql = "UPDATE pending SET holder = ?3, not_before = ?4 WHERE sha256 = ?1 AND key = ?2";
+        let until = now().saturating_add(LEASE_MS);
         transaction.execute(
             sql,
-            params![sha256, key, process, now().saturating_add(LEASE_MS)],
+            params![
+                upload.sha256.as_bytes(),
+                upload.key.as_bytes(),
+                process,
+                until
+            ],
         )?;
         transaction.commit()?;
-        Ok(Some(PendingUpload {
-            key: Key::from_bytes(key),
-            sha256: Sha256::from_bytes(sha256),
-        }))
+        Ok(Some(UploadLease::new(
+            upload,
+            &mut in_progress,
+            self.in_progress,
+        )))
     }
 
     /// Ends the lease of an upload. The upload is due again in `wait_ms` milliseconds.
@@ -175,5 +193,39 @@ impl<'a> UploadQueue<'a> {
             params![pending.sha256.as_bytes(), pending.key.as_bytes()],
         )?;
         transaction.commit()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::database::connect;
+    use super::*;
+    use crate::disk::layout::Layout;
+
+    #[test]
+    fn dropped_lease_is_due_at_once() {
+        let folder = tempfile::tempdir().expect("a folder can be created");
+        let (connection, _) = connect(&Layout::new(folder.path())).expect("it can be created");
+        let (connection, in_progress) = (
+            IndexConnection::new(connection),
+            UploadsInProgress::default(),
+        );
+        let queue = UploadQueue::new(&connection, &in_progress);
+        let upload = |byte: u8| PendingUpload {
+            key: Key::from_bytes([byte; 32]),
+            sha256: Sha256::from_bytes([byte; 32]),
+        };
+        let added = queue.enqueue(&[upload(1), upload(2)]);
+        assert_eq!(added.expect("the queue can be written"), 2);
+        let take = || queue.dequeue("one").expect("the queue can be read");
+        let (first, second) = (take().expect("one is due"), take().expect("one is due"));
+        assert_ne!(*first, *second);
+        assert!(take().is_none(), "workers of this process have both");
+        let lost = *first;
+        drop(first);
+        let other = queue.dequeue("two").expect("the queue can be read");
+        assert!(other.is_none(), "this process has leased both");
+        assert_eq!(*take().expect("no worker has it"), lost);
+        drop(second);
     }
 }

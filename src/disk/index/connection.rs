@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use super::background_writer::{BackgroundWriter, LockTry, REPORT_AFTER};
 use super::change::IndexChange;
 use super::database::READ_TIMEOUT;
 use crate::disk::DiskError;
@@ -24,29 +25,19 @@ use crate::model::{Sha256, lock};
 /// of other processes take less than a millisecond.
 const TRY_TIMEOUT: Duration = Duration::from_millis(5);
 
-/// Bound on the time for which a write that cannot wait in the queue tries the lock again.
-pub const WRITE_TIMEOUT: Duration = Duration::from_millis(250);
-
-/// Interval between two tries of such a write. The connection is free in between.
+/// Interval between two tries of a write that cannot wait in the queue. The connection is free in
+/// between.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Bound on the changes that wait until the index can be written. Beyond it the index is compared
 /// with the files.
 const MAX_DEFERRED: usize = 10_000;
 
-/// Lock of the index that another process holds.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct HeldLock {
-    pub since: Instant,
-    pub is_reported: bool,
-}
-
 /// The connection to the index. It may be replaced by one to another file.
 pub struct IndexConnection {
     connection: Mutex<Connection>,
-    /// `Some` while another process holds the lock and the background writer waits for it.
-    pub(super) held_lock: Mutex<Option<HeldLock>>,
-    pub(super) this: Weak<Self>,
+    background_writer: BackgroundWriter,
+    this: Weak<Self>,
     deferred: Mutex<VecDeque<IndexChange>>,
     has_lost_changes: AtomicBool,
     /// Bytes that are reserved for bodies of this process, by number, and missing in the file.
@@ -63,7 +54,7 @@ impl IndexConnection {
     pub fn new(connection: Connection) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             connection: Mutex::new(connection),
-            held_lock: Mutex::default(),
+            background_writer: BackgroundWriter::default(),
             this: Weak::clone(this),
             deferred: Mutex::default(),
             has_lost_changes: AtomicBool::new(false),
@@ -82,21 +73,21 @@ impl IndexConnection {
     }
 
     /// Begins a transaction that writes, and applies the changes that wait in the queue. Waits up
-    /// to `WRITE_TIMEOUT` for another process, unless that has held the lock for longer already.
+    /// to `REPORT_AFTER` for another process, unless that has held the lock for longer already.
     ///
     /// # Errors
     /// [`DiskError::IndexBusy`] if another process holds the lock, otherwise
     /// [`DiskError::Index`].
     pub fn write(&self) -> Result<WriteTransaction<'_>, DiskError> {
-        let start = Instant::now();
+        let began = Instant::now();
         loop {
             match self.try_write() {
                 Err(DiskError::IndexBusy)
-                    if start.elapsed() < WRITE_TIMEOUT && !self.is_held_long() =>
+                    if began.elapsed() < REPORT_AFTER && !self.is_held_long() =>
                 {
                     thread::sleep(RETRY_INTERVAL);
                 }
-                result => return result,
+                written => return written,
             }
         }
     }
@@ -123,7 +114,7 @@ impl IndexConnection {
     }
 
     /// Begins a transaction that writes, and applies the changes that wait in the queue.
-    pub(super) fn begin<'a>(
+    fn begin<'a>(
         &'a self,
         connection: MutexGuard<'a, Connection>,
     ) -> Result<WriteTransaction<'a>, DiskError> {
@@ -157,6 +148,38 @@ impl IndexConnection {
             }
             applied => applied,
         }
+    }
+
+    /// Lets a thread of its own apply the queue once the lock is free.
+    fn write_in_background(&self) {
+        let this = Weak::clone(&self.this);
+        self.background_writer.start(move || {
+            this.upgrade()
+                .map_or(LockTry::Closed, |connection| connection.try_lock())
+        });
+    }
+
+    /// Applies the queue if the lock is free.
+    fn try_lock(&self) -> LockTry {
+        let begun = self.begin(self.read());
+        match begun.and_then(WriteTransaction::commit) {
+            Ok(()) => {}
+            Err(DiskError::IndexBusy) => return LockTry::Busy,
+            // The probe of the folder opens the index again if needed.
+            Err(error) => tracing::warn!(%error, "changes to the index wait, will retry"),
+        }
+        LockTry::Written
+    }
+
+    /// Returns the time since which another process holds the lock of the file.
+    pub fn locked_since(&self) -> Option<Instant> {
+        self.background_writer.locked_since()
+    }
+
+    /// Returns whether another process has held the lock longer than any write waits.
+    fn is_held_long(&self) -> bool {
+        self.locked_since()
+            .is_some_and(|since| since.elapsed() >= REPORT_AFTER)
     }
 
     fn defer(&self, change: IndexChange) {
@@ -275,5 +298,57 @@ impl Drop for WriteTransaction<'_> {
             // SQLite rolls back by itself if this fails.
             drop(self.connection.execute_batch("ROLLBACK"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::TransactionBehavior;
+
+    use super::super::background_writer::TRY_INTERVAL;
+    use super::super::database::connect;
+    use super::super::object::{IndexedObject, ObjectClass};
+    use super::*;
+    use crate::disk::layout::Layout;
+    use crate::model::Sha256;
+
+    fn object(byte: u8) -> IndexChange {
+        let object = IndexedObject {
+            sha256: Sha256::from_bytes([byte; 32]),
+            size_bytes: 1,
+            disk_bytes: 4096,
+            accessed_at: 0,
+        };
+        IndexChange::Insert(object, ObjectClass::Recorded)
+    }
+
+    fn count(index: &IndexConnection) -> i64 {
+        let connection = index.read();
+        let count = connection.query_row("SELECT objects FROM ledger", [], |row| row.get(0));
+        count.expect("the ledger has a row")
+    }
+
+    #[test]
+    fn queue_is_applied_once_lock_is_free() {
+        let folder = tempfile::tempdir().expect("a folder can be created");
+        let layout = Layout::new(folder.path());
+        let connected = || connect(&layout).expect("the index can be created").0;
+        let (index, mut other) = (IndexConnection::new(connected()), connected());
+        let held = other
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .expect("the lock is free");
+        for byte in 0..100 {
+            index.apply(object(byte)).expect("the change waits");
+        }
+        assert!(index.has_deferred());
+        assert!(matches!(index.try_write(), Err(DiskError::IndexBusy)));
+        assert_eq!(count(&index), 0, "reads do not wait");
+        drop(held);
+        // No other write follows.
+        while index.locked_since().is_some() {
+            thread::sleep(TRY_INTERVAL);
+        }
+        assert_eq!(count(&index), 100);
+        assert!(!index.has_deferred());
     }
 }

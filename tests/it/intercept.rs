@@ -1,15 +1,10 @@
 //! Intercepted hosts: the requests inside a CONNECT take the same path as those of any https
 //! target.
 
-use std::fs::Permissions;
-use std::io::{Read as _, Write as _};
+use std::fs::{self, Permissions};
+use std::io::Read as _;
 use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt as _;
-
-use rustls::pki_types::CertificateDer;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
-use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
-use x509_parser::parse_x509_certificate;
 
 use crate::harness::{Authority, Reply, Tool, Waiting, archive, assert_same, listen, sha256};
 use crate::intercept_harness::Intercepting;
@@ -18,9 +13,6 @@ const PATH: &str = "/pub/x-1.0.tar.gz";
 
 /// User `ann` with the password `secret`, as htpasswd writes it.
 const USER: &str = "ann:$2y$05$sTI52Im6OaVu2XfyksPV9OawIGWpXOZkDkedxX9//VH0FtBqWbikm\n";
-
-/// Seconds of seven days, and of the hour before.
-const LEAF_SECONDS: i64 = 7 * 24 * 3600 + 3600;
 
 fn get(path: &str, host: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
@@ -106,71 +98,6 @@ fn connection_inside_carries_several_requests() {
         .ask(&get(PATH, &stage.origin_authority()));
     assert!(response.ends_with(&body));
     assert_status(&response, 200, "; hit");
-}
-
-#[test]
-fn leaf_has_the_fields_that_clients_check() {
-    let stage = Intercepting::start();
-    stage.origin.serve(PATH, Reply::file(&archive(3, 2000)));
-    let mut secure = stage.secure("localhost");
-    let head = get(PATH, &stage.origin_authority());
-    secure
-        .0
-        .write_all(head.as_bytes())
-        .expect("the connection is open");
-    secure.read_all().expect("the response ends cleanly");
-    assert_eq!(secure.0.conn.alpn_protocol(), None);
-    let chain = secure
-        .0
-        .conn
-        .peer_certificates()
-        .expect("it has a certificate");
-    let (_, leaf) = parse_x509_certificate(&chain[0]).expect("it is a certificate");
-    let (_, issuer) = parse_x509_certificate(&chain[1]).expect("it is a certificate");
-    assert_eq!(leaf.subject().iter().count(), 0, "{}", leaf.subject());
-    let san = leaf.get_extension_unique(&OID_X509_EXT_SUBJECT_ALT_NAME);
-    let san = san.expect("it is there once").expect("it is there");
-    assert!(san.critical);
-    let ParsedExtension::SubjectAlternativeName(names) = san.parsed_extension() else {
-        panic!("{san:?}");
-    };
-    assert_eq!(names.general_names, [GeneralName::DNSName("localhost")]);
-    let validity = leaf.validity();
-    let seconds = validity.not_after.timestamp() - validity.not_before.timestamp();
-    assert_eq!(seconds, LEAF_SECONDS);
-    let usage = leaf
-        .extended_key_usage()
-        .expect("once")
-        .expect("it is there");
-    assert!(usage.value.server_auth && !usage.value.client_auth && !usage.value.any);
-    assert!(!leaf.is_ca());
-    let identifiers = |certificate: &x509_parser::certificate::X509Certificate<'_>| {
-        let extensions = certificate.extensions().iter();
-        let found = extensions.filter_map(|extension| match extension.parsed_extension() {
-            ParsedExtension::AuthorityKeyIdentifier(id) => id
-                .key_identifier
-                .as_ref()
-                .map(|id| ("authority", id.0.to_vec())),
-            ParsedExtension::SubjectKeyIdentifier(id) => Some(("subject", id.0.to_vec())),
-            _ => None,
-        });
-        found.collect::<Vec<_>>()
-    };
-    let own = identifiers(&issuer);
-    let key_ids = identifiers(&leaf);
-    let of = |list: &[(&str, Vec<u8>)], kind: &str| {
-        let found = list.iter().find(|(own, _)| *own == kind);
-        found.map(|(_, id)| id.clone()).expect("it is there")
-    };
-    assert_eq!(of(&key_ids, "authority"), of(&own, "subject"));
-    // The same certificate serves the next client.
-    let mut next = stage.secure("localhost");
-    next.0
-        .write_all(head.as_bytes())
-        .expect("the connection is open");
-    next.read_all().expect("the response ends cleanly");
-    let again: &[CertificateDer<'_>] = next.0.conn.peer_certificates().expect("it has one");
-    assert_eq!(again[0], chain[0]);
 }
 
 #[test]
@@ -336,9 +263,8 @@ fn credentials_inside_are_passed_and_unstored() {
 fn login_belongs_to_the_connect() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let users = folder.path().join("users");
-    std::fs::write(&users, USER).expect("the folder is writable");
-    let private = Permissions::from_mode(0o600);
-    std::fs::set_permissions(&users, private).expect("the mode can be set");
+    fs::write(&users, USER).expect("the folder is writable");
+    fs::set_permissions(&users, Permissions::from_mode(0o600)).expect("the mode can be set");
     let stage = Intercepting::start_with(|builder| {
         let users = users.to_str().expect("the path is text");
         builder.text("gateway.download_users_file", users)

@@ -77,6 +77,7 @@ mod intercept;
 mod intercept_ca;
 mod intercept_handshakes;
 mod intercept_harness;
+mod intercept_leaves;
 mod job_files;
 mod job_outcomes;
 mod job_queue;

@@ -17,7 +17,7 @@ pub const KINDS: [&str; 4] = ["gateway-fixed", "proxy-fixed", "gateway-open", "p
 const WORKERS: usize = 32;
 
 /// Reads the rows of the table for an origin at `port`.
-pub fn rows(bodies: &Bodies, port: u16) -> Vec<Arc<Row>> {
+fn rows(bodies: &Bodies, port: u16) -> Vec<Arc<Row>> {
     let text = std::fs::read_to_string(TABLE).expect("the table can be read");
     let rows: Vec<_> = text
         .lines()
@@ -28,7 +28,7 @@ pub fn rows(bodies: &Bodies, port: u16) -> Vec<Arc<Row>> {
     rows
 }
 
-pub fn gateway(origin: &BadOrigin) -> Gateway {
+fn gateway(origin: &BadOrigin) -> Gateway {
     let mut builder = Gateway::builder()
         // All downloads are of one client, and begin at about the same time.
         .set("limits.requests_per_second", "0")
@@ -112,21 +112,46 @@ fn columns(found: &HashMap<(String, usize), (String, bool)>, row: &Row) -> Vec<S
     results.chain([stored]).collect()
 }
 
+/// All rows of the table, the origin that serves them, and a gateway.
+pub struct Setting {
+    pub bodies: Bodies,
+    pub rows: Vec<Arc<Row>>,
+    pub origin: Arc<BadOrigin>,
+    pub gateway: Gateway,
+}
+
+impl Setting {
+    pub fn start() -> Self {
+        let (bodies, listener) = (Bodies::new(), listen("127.0.0.1"));
+        let address = listener.local_addr().expect("a listener has an address");
+        let rows = rows(&bodies, address.port());
+        let origin = BadOrigin::start(listener, &rows);
+        let gateway = gateway(&origin);
+        Self {
+            bodies,
+            rows,
+            origin,
+            gateway,
+        }
+    }
+}
+
+/// Returns the rows that wait first, so that the others fill their time.
+pub fn slow_first(rows: &[Arc<Row>]) -> Vec<&Arc<Row>> {
+    let (slow, fast): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.waits());
+    slow.into_iter().chain(fast).collect()
+}
+
 #[test]
 fn bad_origins_yield_no_wrong_bytes() {
-    let (bodies, listener) = (Bodies::new(), listen("127.0.0.1"));
-    let port = listener
-        .local_addr()
-        .expect("a listener has an address")
-        .port();
-    let rows = rows(&bodies, port);
-    let origin = BadOrigin::start(listener, &rows);
-    let gateway = gateway(&origin);
-    // Those that wait come first, and the others fill their time.
-    let (slow, fast): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.waits());
-    let work: VecDeque<(Arc<Row>, usize)> = slow
+    let Setting {
+        bodies,
+        rows,
+        origin,
+        gateway,
+    } = Setting::start();
+    let work: VecDeque<(Arc<Row>, usize)> = slow_first(&rows)
         .into_iter()
-        .chain(fast)
         .flat_map(|row| (0..KINDS.len()).map(|number| (Arc::clone(row), number)))
         .collect();
     let queue = Mutex::new(work);

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use super::script::{Bodies, Row};
 use super::server::BadOrigin;
-use super::table::{KINDS, ask, describe, gateway, rows};
-use crate::harness::{Gateway, Tool, all_at_once, listen};
+use super::table::{KINDS, Setting, ask, describe, slow_first};
+use crate::harness::{Gateway, Tool, all_at_once};
 
 /// Results of all programs, for readers.
 const RESULTS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/bad_origins_tools.tsv");
@@ -17,7 +17,7 @@ const RESULTS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/bad_origins_tools.t
 const PROGRAMS: [&str; 2] = ["wget", "curl"];
 
 /// Rows of which wget joins two files. After an interrupted response it asks for the rest with
-/// Range, but without If-Range, and compares nothing. It does the same without a cache.
+/// Range, but without If-Range, and compares nothing.
 const JOINED_BY_WGET: [&str; 3] = [
     "body-cut-then-other",
     "resumed-with-other-file",
@@ -158,18 +158,14 @@ fn write_results(outcomes: &[Outcome], rows: &[Arc<Row>]) {
 
 #[test]
 fn bad_origins_yield_no_wrong_downloads() {
-    let (bodies, listener) = (Bodies::new(), listen("127.0.0.1"));
-    let port = listener
-        .local_addr()
-        .expect("a listener has an address")
-        .port();
-    let rows = rows(&bodies, port);
-    let origin = BadOrigin::start(listener, &rows);
-    let gateway = gateway(&origin);
-    // Those that wait come first, and the others fill their time.
-    let (slow, fast): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.waits());
+    let Setting {
+        bodies,
+        rows,
+        origin,
+        gateway,
+    } = Setting::start();
     let mut work = VecDeque::new();
-    for row in slow.into_iter().chain(fast) {
+    for row in slow_first(&rows) {
         for program in 0..PROGRAMS.len() {
             for kind in 0..KINDS.len() {
                 let row = Arc::clone(row);

@@ -84,7 +84,7 @@ fn yocto_asks_by_name_and_mirror_name() {
     let mirror_name = format!("127.0.0.1.{port}.gnu.hello.{NAME}");
     stage.assert_hit(&format!("/mirror/yocto/{mirror_name}/{NAME}"));
     stage.assert_hit(&format!("/mirror/yocto/{mirror_name}"));
-    let other = format!("/mirror/yocto/ftp.gnu.org.gnu.hello.{NAME}/{NAME}");
+    let other = format!("/mirror/yocto/ftp.example.org.pub.hello.{NAME}/{NAME}");
     stage.get(&other).assert_problem(404);
 }
 

@@ -58,13 +58,7 @@ impl Services {
         limits: &FetchLimits,
         events: EventSink,
     ) -> Result<Self, ServicesError> {
-        let policy = Policy::new(
-            config.policy.clone(),
-            config.rules.clone(),
-            &config.parents,
-            config.limits.clone(),
-        )?;
-        let policy = Arc::new(policy);
+        let policy = Arc::new(config.build_policy()?);
         let bucket = config.s3.is_on().then(|| config.s3.clone());
         let cache = Cache::open(
             &config.cache,

@@ -187,8 +187,8 @@ mod tests {
 
     #[test]
     fn mirror_name_joins_host_and_path() {
-        let target = Target::parse("https://ftp.gnu.org/gnu/hello/hello-2.10.tar.gz").unwrap();
-        let name = "ftp.gnu.org.gnu.hello.hello-2.10.tar.gz";
+        let target = Target::parse("https://ftp.example.org/pub/hello/hello-2.10.tar.gz").unwrap();
+        let name = "ftp.example.org.pub.hello.hello-2.10.tar.gz";
         assert_eq!(to_mirror_name(&target), name);
         assert!(cuts(name).any(|cut| cut == "hello-2.10.tar.gz"));
     }

@@ -137,6 +137,19 @@ impl Config {
         gateway::HostTable::new(&self.hosts, &self.gateway)
     }
 
+    /// Returns the policy of the configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if a value is invalid.
+    pub fn build_policy(&self) -> Result<policy::Policy, ConfigError> {
+        policy::Policy::new(
+            self.policy.clone(),
+            self.rules.clone(),
+            &self.parents,
+            self.limits.clone(),
+        )
+    }
+
     /// Checks all sections, and the keys that depend on each other.
     fn check(&self) -> Result<(), ConfigError> {
         self.gateway.check()?;
@@ -152,12 +165,7 @@ impl Config {
         self.dns.check()?;
         self.host_table()?;
         self.mirror.upstreams()?;
-        policy::Policy::new(
-            self.policy.clone(),
-            self.rules.clone(),
-            &self.parents,
-            self.limits.clone(),
-        )?;
+        self.build_policy()?;
         if self.proxy.proxy_protocol && self.gateway.trusted_proxies.is_empty() {
             let reason =
                 "needs gateway.trusted_proxies, because only they may send the PROXY header";

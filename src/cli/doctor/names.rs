@@ -15,7 +15,6 @@ use super::finding::Finding;
 use crate::config::Config;
 use crate::dial::{DialError, Dialer, Reach};
 use crate::limits::DialLimits;
-use crate::policy::Policy;
 
 /// How long a look-up of a name, or a connection to a configured host, may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,12 +73,7 @@ fn host_of(url: &str) -> Option<(String, u16)> {
 }
 
 fn dialer(config: &Config) -> Result<Dialer, crate::model::ConfigError> {
-    let policy = Policy::new(
-        config.policy.clone(),
-        config.rules.clone(),
-        &config.parents,
-        config.limits.clone(),
-    )?;
+    let policy = config.build_policy()?;
     let timeout = config.fetch.connect_timeout.0;
     Dialer::new(&config.dial, Arc::new(policy), timeout, DIAL_LIMITS)
 }

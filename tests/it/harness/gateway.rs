@@ -294,11 +294,12 @@ impl Gateway {
                 end.unwrap_or_else(|| panic!("the log has no event `stopped`\n{}", log.text()));
             assert_eq!(end["in_flight"], 0, "in-flight fetches at the end");
         }
-        assert_eq!(
-            self.staged(),
-            Vec::<PathBuf>::new(),
-            "staging files left behind"
-        );
+        // Another process in the same folder may be writing a file, which it moves at once.
+        if !self.staged().is_empty() {
+            eventually(&format!("no file is staged\n{}", log.text()), || {
+                self.staged().is_empty().then_some(())
+            });
+        }
     }
 
     /// Kills the process with SIGKILL.

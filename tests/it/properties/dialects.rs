@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::{CASES, cases};
-use crate::dialects::base32;
+use crate::mirror::dialects::base32;
 
 /// Segments that dialects give a meaning to, and others.
 fn segment() -> impl Strategy<Value = String> {

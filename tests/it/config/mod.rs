@@ -1,0 +1,3 @@
+//! Tests of the configuration.
+
+mod config_bounds;

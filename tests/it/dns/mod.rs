@@ -1,0 +1,4 @@
+//! Tests of DNS failover.
+
+mod config;
+mod failover;

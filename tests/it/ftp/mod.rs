@@ -1,0 +1,5 @@
+//! Tests of FTP origins.
+
+mod downloads;
+mod faults;
+mod tools;

@@ -1,0 +1,7 @@
+//! Tests of intercepted hosts.
+
+mod ca;
+mod handshakes;
+pub mod harness;
+mod leaves;
+mod requests;

@@ -1,0 +1,5 @@
+//! Tests of spec files and lock files.
+
+mod lockfiles;
+mod page;
+pub mod spec_commands;

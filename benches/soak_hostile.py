@@ -1,4 +1,4 @@
-"""Hostile clients of benches/soak: what one client does to the hits and misses of the others.
+"""Hostile clients of benches/soak.py: what one client does to the hits and misses of the others.
 
 Each kind runs in processes of its own, from one address, so that it delays the measurement only
 through Millpond and the machine. Honest clients have other addresses and are not exempt.

@@ -1,4 +1,4 @@
-"""Origin of benches/soak: files generated from their names, and various server failures."""
+"""Origin of benches/soak.py: files generated from their names, and various server failures."""
 
 import collections
 import contextlib

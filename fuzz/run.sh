@@ -1,11 +1,11 @@
 #!/bin/bash
 # Fuzzes one target, or all targets one after the other:
 #
-#     fuzz/run TARGET|all [SECONDS]
+#     fuzz/run.sh TARGET|all [SECONDS]
 #
 # SECONDS is the time for the target, or for all targets together. Starts from the seeds in
 # fuzz/corpus and from the findings of earlier runs (in target/fuzz). An input that violates an
-# assertion is written to fuzz/artifacts, and the run fails; `fuzz/run TARGET FILE` runs only that
+# assertion is written to fuzz/artifacts, and the run fails; `fuzz/run.sh TARGET FILE` runs only that
 # input. Needs stable Rust, and a C++ compiler for libFuzzer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +15,7 @@ targets=(
     request_target request_scanner response_head ftp_replies api_query
     proxy_header record pins config spec lockfile
 )
-usage="usage: fuzz/run $(IFS='|'; echo "${targets[*]}")|all [SECONDS|FILE]"
+usage="usage: fuzz/run.sh $(IFS='|'; echo "${targets[*]}")|all [SECONDS|FILE]"
 what=${1:?$usage}
 how=${2:-60}
 [ "$what" = all ] || targets=("$what")
@@ -30,7 +30,7 @@ fewest_edges=50
 
 build() {
     # Without optimization, the parsers would read fewer inputs in the same time.
-    RUSTC_WORKSPACE_WRAPPER=$PWD/fuzz/rustc-cov cargo build --quiet --package millpond-fuzz "${@/#/--bin=}" \
+    RUSTC_WORKSPACE_WRAPPER=$PWD/fuzz/rustc-cov.sh cargo build --quiet --package millpond-fuzz "${@/#/--bin=}" \
         --config profile.dev.package.millpond.opt-level=1
 }
 

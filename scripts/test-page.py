@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Clicks through the operators' page with Debian's Chromium, and takes screenshots.
 
-    tests/ui            tests the page; MILLPOND selects an existing binary
+    scripts/test-page.py            tests the page; MILLPOND selects an existing binary
 
 The page has 10,000 objects. Checked are token, search, story, pin, import, job, incident, changed
 target, hostile names, keyboard and widths; that no error is in the console, that no request goes
@@ -20,7 +20,7 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests/browser"))
+sys.path.insert(0, str(ROOT / "scripts/browser"))
 
 from devtools import Browser, Failure, wait_until  # noqa: E402
 from world import READER, Gateway, Origin, archive, quoted  # noqa: E402

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154
-# Container engine for tests/compose, which sources this file: packages, network, dockerd, base
+# Container engine for scripts/test-compose.sh, which sources this file: packages, network, dockerd, base
 # images.
 
 # Network namespace of the engine, and the first three octets of the link to the host.
@@ -47,7 +47,7 @@ reclaim_network() {
     local pids
     exec 9>/run/lock/$namespace
     if ! flock --nonblock 9; then
-        echo "another run of tests/compose is active" >&2
+        echo "another run of scripts/test-compose.sh is active" >&2
         exit 1
     fi
     [ -e /run/netns/$namespace ] || return 0

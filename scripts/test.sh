@@ -1,84 +1,29 @@
 #!/bin/bash
 # Test command: runs all checks that a change must pass.
 #
-#     tests/run          format, lints, tests, an end-to-end test with a real bucket (tests/rgw),
-#                        licenses and sources of the dependencies, a short fuzz run, and an
-#                        end-to-end test of docker-compose.yml with its own engine (tests/compose)
-#     tests/run quick    format, lints and tests only
+#     scripts/test.sh          format, lints, tests, an end-to-end test with a real bucket
+#                              (test-bucket.sh), licenses and sources of the dependencies, a short
+#                              fuzz run, and an end-to-end test of docker-compose.yml with its own
+#                              engine (test-compose.sh)
+#     scripts/test.sh quick    format, lints and tests only
 #
-# As root, the command installs missing Debian packages; otherwise it lists them. It changes nothing
-# else outside the checkout. The full output of each step is in target/run.
+# Calls install-test-packages.sh, and changes nothing else outside the checkout. The full output of
+# each step is in target/run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH=$PATH:/usr/sbin:/sbin
 
-# Debian packages, each with a command or file that shows whether it is installed.
-packages=(
-    "nginx nginx"
-    "libnginx-mod-stream /usr/lib/nginx/modules/ngx_stream_module.so"
-    "iproute2 ip"
-    "chromium chromium"
-    "wget wget"
-    "curl curl"
-    "aria2 aria2c"
-    "vsftpd vsftpd"
-    "bind9 named"
-    "git git"
-    "python3-requests /usr/lib/python3/dist-packages/requests"
-    "gcc gcc"
-    "g++ g++"
-    "libc6-dev /usr/include/stdio.h"
-    "ca-certificates /etc/ssl/certs/ca-certificates.crt"
-    "procps ps"
-    "openssl openssl"
-    "prometheus promtool"
-    "python3-aiosmtpd /usr/lib/python3/dist-packages/aiosmtpd"
-    "apt apt-get"
-    "cpanminus cpanm"
-    "createrepo-c createrepo_c"
-    "dnf dnf"
-    "fakeroot fakeroot"
-    "gpg gpg"
-    "gpg-agent gpg-agent"
-    "make make"
-    "pacman-package-manager pacman"
-    "python3-pip /usr/lib/python3/dist-packages/pip"
-    "rpm rpmbuild"
-    "ruby gem"
-    "nftables nft"
-    "libnss-wrapper /usr/lib/$(uname -m)-linux-gnu/libnss_wrapper.so"
-)
 cargo_deny_version=0.20.2
 fuzz_seconds=63
 
 case ${1:-} in
     "") steps=(fmt clippy test rgw deny fuzz compose) ;;
     quick) steps=(fmt clippy test) ;;
-    *) echo "usage: tests/run [quick]" >&2; exit 2 ;;
+    *) echo "usage: scripts/test.sh [quick]" >&2; exit 2 ;;
 esac
 logs=${CARGO_TARGET_DIR:-target}/run
 tools=${CARGO_TARGET_DIR:-target}/tools
 mkdir -p "$logs"
-
-missing_packages() {
-    local row package probe
-    for row in "${packages[@]}"; do
-        read -r package probe <<<"$row"
-        command -v "$probe" >/dev/null || [ -e "$probe" ] || echo "$package"
-    done
-}
-
-install_packages() {
-    # Do not start the packages' daemons: the tests start them with their own configuration.
-    local policy=/usr/sbin/policy-rc.d
-    if [ ! -e $policy ]; then
-        trap "rm -f $policy" EXIT
-        printf '#!/bin/sh\nexit 101\n' >$policy
-        chmod +x $policy
-    fi
-    apt-get update
-    DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
-}
 
 run_fmt() { cargo fmt --all --check; }
 run_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
@@ -94,10 +39,10 @@ run_deny() {
     "$deny" --locked --workspace check licenses bans sources
 }
 
-run_rgw() { tests/rgw; }
-run_packaging() { tests/packages; }
-run_compose() { tests/compose quick; }
-run_fuzz() { fuzz/run all $fuzz_seconds; }
+run_rgw() { scripts/test-bucket.sh; }
+run_packaging() { scripts/test-packages.sh; }
+run_compose() { scripts/test-compose.sh quick; }
+run_fuzz() { fuzz/run.sh all $fuzz_seconds; }
 
 # Prints the summary of a successful step.
 notes() {
@@ -135,14 +80,9 @@ step() {
     fi
 }
 
-mapfile -t missing < <(missing_packages)
-if [ ${#missing[@]} -gt 0 ]; then
-    if [ "$(id -u)" != 0 ]; then
-        echo "These Debian packages are missing: ${missing[*]}" >&2
-        echo "Install them (apt-get install ${missing[*]}), or run tests/run as root." >&2
-        exit 1
-    fi
-    step packages "install ${missing[*]}" install_packages "${missing[@]}"
+missing=$(scripts/install-test-packages.sh --missing)
+if [ -n "$missing" ]; then
+    step packages "install $missing" scripts/install-test-packages.sh
     [ ${#failed[@]} = 0 ] || exit 1
 fi
 for tool in cargo rustc; do
@@ -162,11 +102,11 @@ declare -A titles=(
     [fmt]="cargo fmt --check"
     [clippy]="cargo clippy, with warnings as errors"
     [test]="cargo test"
-    [rgw]="tests/rgw: end-to-end test with a Ceph bucket"
-    [packaging]="tests/packages: build, install, upgrade and remove the .deb and the .rpm"
+    [rgw]="scripts/test-bucket.sh: end-to-end test with a Ceph bucket"
+    [packaging]="scripts/test-packages.sh: build, install, upgrade and remove the .deb and the .rpm"
     [deny]="cargo deny: licenses, bans and sources of the dependencies"
-    [fuzz]="fuzz/run all $fuzz_seconds"
-    [compose]="tests/compose quick: start the images of a clean clone"
+    [fuzz]="fuzz/run.sh all $fuzz_seconds"
+    [compose]="scripts/test-compose.sh quick: start the images of a clean clone"
 )
 for name in "${steps[@]}"; do
     step "$name" "${titles[$name]}" "run_$name"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints the software bill of materials of the program: CycloneDX 1.5, in JSON.
 
-    packaging/sbom > millpond.cdx.json
+    packaging/sbom.py > millpond.cdx.json
 
 `cargo tree` says what a build contains: crates of this platform with the enabled features, without
 those of tests. Cargo.lock has their checksums. C sources such as SQLite count as part of their crate.

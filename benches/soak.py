@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Soak test: runs Millpond's release build under a mixed load, and checks for wrong bytes and leaks.
 
-    benches/soak [--minutes 30] [--clients 16] [--pause 0.05] [--binary target/release/millpond]
-    benches/soak --hostile all|KIND,KIND [--minutes 5]
+    benches/soak.py [--minutes 30] [--clients 16] [--pause 0.05] [--binary target/release/millpond]
+    benches/soak.py --hostile all|KIND,KIND [--minutes 5]
 
 The load has hits of all sizes, misses, collapsed requests, ranges, tunnels, bad requests, clients
 that disconnect or read slowly, and origins that truncate, stall, send slowly or fail. The cache is

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares hits, misses, redirects and collapsing with nginx, and prints a Markdown table.
 
-    benches/run [--only hit,miss,redirect,herd] [--keep]
+    benches/run.py [--only hit,miss,redirect,herd] [--keep]
 
 Needs nginx, gcc and cargo. Starts nginx with static files (the upper bound for a server in user
 space, and the origin of the cold tests), nginx with proxy_cache, and Millpond's release build. All

@@ -2,9 +2,10 @@
 # End-to-end test of docker-compose.yml: builds and starts the images from a clean clone, and tests
 # them through the published ports.
 #
-#     tests/compose          compiles Millpond in its image, as an operator does
-#     tests/compose quick    takes the unoptimized binary of this checkout instead, if the machine
-#                            has the Debian of the image; else compiles without optimization
+#     scripts/test-compose.sh          compiles Millpond in its image, as an operator does
+#     scripts/test-compose.sh quick    takes the unoptimized binary of this checkout instead, if the
+#                                      machine has the Debian of the image; else compiles without
+#                                      optimization
 #
 # Needs root. The test runs its own engine in its own network namespace, and removes both at the
 # end. Base images and layers stay in target/compose for the next run. No image is pulled: the base
@@ -19,7 +20,7 @@ export PATH=$PATH:/usr/sbin:/sbin
 case ${1:-} in
     "") mode=release image_mb=60 ;;
     quick) mode=unoptimized image_mb=130 ;;
-    *) echo "usage: tests/compose [quick]" >&2; exit 2 ;;
+    *) echo "usage: scripts/test-compose.sh [quick]" >&2; exit 2 ;;
 esac
 if [ $mode = unoptimized ] && grep -q VERSION_CODENAME=bookworm /etc/os-release; then
     mode=compiled
@@ -44,10 +45,10 @@ proxy=http://127.0.0.1:3128
 # Timeout of a wait, in seconds.
 patience=60
 
-# shellcheck source=tests/promises
-. tests/promises
-# shellcheck source=tests/engine
-. tests/engine
+# shellcheck source=scripts/lib/checks.sh
+. scripts/lib/checks.sh
+# shellcheck source=scripts/lib/engine.sh
+. scripts/lib/engine.sh
 
 compose() {
     (cd "$work/clone" && ${COMPOSE:-docker-compose} --file docker-compose.yml --file "$work/origin.yml" "$@")

@@ -2,8 +2,8 @@
 # End-to-end test with a real bucket: Ceph's object gateway (radosgw), with one monitor and one
 # in-memory OSD.
 #
-#     tests/rgw                 tests Millpond; MILLPOND selects an existing binary
-#     tests/rgw COMMAND...      runs a command while the bucket is up
+#     scripts/test-bucket.sh               tests Millpond; MILLPOND selects an existing binary
+#     scripts/test-bucket.sh COMMAND...    runs a command while the bucket is up
 #
 # The command gets the bucket in the variables of Millpond's configuration: MILLPOND_S3__ENDPOINT,
 # __BUCKET, __REGION, __ACCESS_KEY_ID, __SECRET_ACCESS_KEY and __PATH_STYLE. At the end, all
@@ -48,8 +48,8 @@ work=$(mktemp -d /tmp/millpond-rgw.XXXXXX)
 mkdir "$work/pids"
 rm -rf "$kept/logs"
 mkdir -p "$kept/logs"
-# shellcheck source=tests/promises
-. tests/promises
+# shellcheck source=scripts/lib/checks.sh
+. scripts/lib/checks.sh
 
 # Starts a program in the background, with its output in the log of that name.
 start() {

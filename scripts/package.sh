@@ -1,9 +1,9 @@
 #!/bin/bash
 # Builds the packages of Millpond into target/packages.
 #
-#     packaging/build                 the .deb and the .rpm, each with one for the debug sections
-#     packaging/build deb|rpm         one kind only
-#     packaging/build source          a source .rpm, which builds without a network: the sources,
+#     scripts/package.sh                 the .deb and the .rpm, each with one for the debug sections
+#     scripts/package.sh deb|rpm         one kind only
+#     scripts/package.sh source          a source .rpm, which builds without a network: the sources,
 #                                     those of all dependencies, and the spec file
 #
 # Variables: MILLPOND is an existing binary to be packaged, otherwise Cargo builds the release.
@@ -17,7 +17,7 @@ cd "$(dirname "$0")/.."
 case ${1:-all} in
     all) kinds=(deb rpm) ;;
     deb | rpm | source) kinds=("$1") ;;
-    *) echo "usage: packaging/build [deb|rpm|source]" >&2; exit 2 ;;
+    *) echo "usage: scripts/package.sh [deb|rpm|source]" >&2; exit 2 ;;
 esac
 target=$(mkdir -p "${CARGO_TARGET_DIR:-target}" && cd "${CARGO_TARGET_DIR:-target}" && pwd)
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
@@ -71,7 +71,7 @@ deb() {
 
 build_deb() {
     local root=$work/deb script
-    packaging/stage "$binary" "$root" deb
+    packaging/stage.sh "$binary" "$root" deb
     mkdir -p "$root-debug/usr/lib" "$root/DEBIAN"
     mv "$root/usr/lib/debug" "$root-debug/usr/lib/debug"
     for script in postinst prerm postrm; do
@@ -123,5 +123,5 @@ esac
 for kind in "${kinds[@]}"; do
     "build_$kind"
 done
-[ "${kinds[0]}" = source ] || packaging/sbom >"$packages/millpond-$version.cdx.json"
+[ "${kinds[0]}" = source ] || packaging/sbom.py >"$packages/millpond-$version.cdx.json"
 ls -l "$packages"

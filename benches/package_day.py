@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Study: a day of apt and pip clients at an origin whose indexes change every hour.
 
-    benches/package_day [--hours 24] [--hosts 20] [--hour-seconds 2] [--max-size 256MiB]
+    benches/package_day.py [--hours 24] [--hosts 20] [--hour-seconds 2] [--max-size 256MiB]
                         [--minutes 5] [--binary target/release/millpond]
 
 Each host updates once an hour. An apt host asks for InRelease and, if that has changed, for

@@ -1,14 +1,14 @@
 #!/bin/bash
 # Installs the files of a package below a folder, for the .deb and the .rpm alike.
 #
-#     packaging/stage BINARY FOLDER deb|rpm
+#     packaging/stage.sh BINARY FOLDER deb|rpm
 #
 # BINARY is stripped. Its debug sections go to FOLDER/usr/lib/debug, for a package of their own.
 set -euo pipefail
 umask 022
 cd "$(dirname "$0")/.."
 
-[ $# = 3 ] || { echo "usage: packaging/stage BINARY FOLDER deb|rpm" >&2; exit 2; }
+[ $# = 3 ] || { echo "usage: packaging/stage.sh BINARY FOLDER deb|rpm" >&2; exit 2; }
 binary=$1 root=$2
 case $3 in
     deb) zsh_folder=usr/share/zsh/vendor-completions ;;
@@ -78,7 +78,7 @@ stage_nginx() {
     # A changed file in nginx/ must not lead to a package that needs files of another one.
     if grep --recursive --line-number -e www-data -e /var/log/nginx -e '^    server millpond:' \
         "$root"/etc/millpond/nginx/{*.conf,upstreams/one}; then
-        echo "these lines of nginx/ do not fit a package; adapt packaging/stage" >&2
+        echo "these lines of nginx/ do not fit a package; adapt packaging/stage.sh" >&2
         exit 1
     fi
 }
@@ -90,7 +90,7 @@ stage_documents() {
     put 644 config/millpond.toml $documents/millpond.toml
     put 644 config/alerts.yml $documents/alerts.yml
     put 644 config/grafana-dashboard.json $documents/grafana-dashboard.json
-    packaging/sbom >"$root/$documents/millpond.cdx.json"
+    packaging/sbom.py >"$root/$documents/millpond.cdx.json"
 }
 
 stage_binary

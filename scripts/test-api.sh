@@ -2,7 +2,7 @@
 # A longer trial of the API: schemathesis sends generated requests, valid and invalid ones, by the
 # description at /openapi.json, and compares the responses with it.
 #
-#     tests/schemathesis          100 requests for each operation and phase; EXAMPLES changes this
+#     scripts/test-api.sh          100 requests for each operation and phase; EXAMPLES changes this
 #
 # MILLPOND selects an existing binary, and SCHEMATHESIS an installed program; otherwise the script
 # builds the one, and installs the other with pip into a folder of its own. The gateway listens on

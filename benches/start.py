@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the start of Millpond on a cache folder with many records, and prints a Markdown table.
 
-    benches/start [RECORDS] [--binary FILE]
+    benches/start.py [RECORDS] [--binary FILE]
 
 Creates a folder with RECORDS (a million) targets, each with its own record and small object, which
 takes 12 KB per target in $TMPDIR. Then starts Millpond's release build on it without an index, with

@@ -2,8 +2,8 @@
 # End-to-end test of the packages: builds them, installs the .deb and the .rpm in bare roots, starts
 # the service by the command line of its unit, and upgrades and removes it.
 #
-#     tests/packages         packages the unoptimized binary of this checkout; MILLPOND selects an
-#                            existing binary
+#     scripts/test-packages.sh    packages the unoptimized binary of this checkout; MILLPOND selects
+#                                 an existing binary
 #
 # Needs root, and Debian's own debootstrap. Both roots are copies of one minimal Debian with systemd
 # and nginx, which stays in target/packages-test for the next run. The services run in network,
@@ -29,8 +29,8 @@ skip() {
 kept=$(mkdir -p "${CARGO_TARGET_DIR:-target}/packages-test" && cd "${CARGO_TARGET_DIR:-target}/packages-test" && pwd)
 binary=$(realpath "${MILLPOND:-${CARGO_TARGET_DIR:-target}/debug/millpond}")
 mkdir -p "$kept/logs"
-# shellcheck source=tests/promises
-. tests/promises
+# shellcheck source=scripts/lib/checks.sh
+. scripts/lib/checks.sh
 
 # --- Preparation, with the network of the host ---
 
@@ -65,7 +65,7 @@ build_packages() {
     local revision
     rm -rf "$kept/built"
     for revision in 1 2; do
-        PACKAGE_RELEASE=$revision CARGO_TARGET_DIR=$kept/built/$revision packaging/build
+        PACKAGE_RELEASE=$revision CARGO_TARGET_DIR=$kept/built/$revision scripts/package.sh
     done
 }
 
@@ -80,7 +80,7 @@ units_are_hardened() {
 
 same_bytes_when_built_again() {
     local first=$kept/built/1/packages
-    PACKAGE_RELEASE=1 CARGO_TARGET_DIR=$kept/again packaging/build deb
+    PACKAGE_RELEASE=1 CARGO_TARGET_DIR=$kept/again scripts/package.sh deb
     cmp "$first"/millpond_*.deb "$kept"/again/packages/millpond_*.deb
     cmp "$first"/millpond-*.cdx.json "$kept"/again/packages/millpond-*.cdx.json
 }
@@ -379,7 +379,7 @@ if [ "${1:-}" = --inside ]; then
     exit 0
 fi
 
-[ $# = 0 ] || { echo "usage: tests/packages" >&2; exit 2; }
+[ $# = 0 ] || { echo "usage: scripts/test-packages.sh" >&2; exit 2; }
 [ "$(id -u)" = 0 ] || skip "only root can make a root"
 if ! type "${programs[@]}" >/dev/null 2>&1; then
     install_packages >/dev/null 2>&1 || skip "the packages ${packages[*]} cannot be installed"

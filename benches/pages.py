@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Study: a large number of pages asked for through the proxy leaves immutable objects alone.
 
-    benches/pages [--pages 20000] [--clients 8] [--minutes 5] [--max-size 64MiB]
+    benches/pages.py [--pages 20000] [--clients 8] [--minutes 5] [--max-size 64MiB]
                   [--binary target/release/millpond]
 
 Stores immutable archives first. Then requests N different pages of 1 to 8 KiB, each with a

@@ -18,9 +18,9 @@ use crate::intercept::{AuthorityError, AuthorityFacts, CertificateAuthority, cre
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  millpond ca init --config /etc/millpond.toml
-  millpond ca show --config /etc/millpond.toml
-  millpond ca show --config /etc/millpond.toml --pem > millpond-ca.crt")]
+  millpond ca init --config /etc/millpond/millpond.toml
+  millpond ca show --config /etc/millpond/millpond.toml
+  millpond ca show --config /etc/millpond/millpond.toml --pem > millpond-ca.crt")]
 pub struct CertificateAuthorityCommand {
     #[command(subcommand)]
     action: AuthorityAction,
@@ -30,16 +30,16 @@ pub struct CertificateAuthorityCommand {
 enum AuthorityAction {
     /// Make a certificate authority in intercept.ca_dir, limited to intercept.hosts
     #[command(after_help = "Examples:
-  millpond ca init --config /etc/millpond.toml
-  millpond ca init --config /etc/millpond.toml --set intercept.ca_dir=/etc/millpond/ca-2
+  millpond ca init --config /etc/millpond/millpond.toml
+  millpond ca init --config /etc/millpond/millpond.toml --set intercept.ca_dir=/etc/millpond/ca-2
 
 Other hosts need another certificate authority. Make it in a new folder, let the clients trust it,
 and name the folder in intercept.ca_dir.")]
     Init,
     /// Show the certificate that clients have to trust
     #[command(after_help = "Examples:
-  millpond ca show --config /etc/millpond.toml
-  millpond ca show --config /etc/millpond.toml --pem > millpond-ca.crt")]
+  millpond ca show --config /etc/millpond/millpond.toml
+  millpond ca show --config /etc/millpond/millpond.toml --pem > millpond-ca.crt")]
     Show(ShowAuthority),
 }
 

@@ -51,7 +51,7 @@ const MAX_BLOCKING_THREADS: usize = 256;
     version,
     about = "A caching gateway for upstream source tarballs",
     after_help = "Examples:
-  millpond --config /etc/millpond.toml
+  millpond --config /etc/millpond/millpond.toml
   millpond get https://example.org/x-1.0.tar.gz
   millpond status --gateway sources.example.org
 
@@ -76,7 +76,7 @@ struct Arguments {
 enum Command {
     /// Run the gateway and the proxy (the default command)
     #[command(after_help = "Examples:
-  millpond serve --config /etc/millpond.toml
+  millpond serve --config /etc/millpond/millpond.toml
   millpond serve --set cache.max_size=200GiB")]
     Serve,
     /// Check the configuration, and run nothing

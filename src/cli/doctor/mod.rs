@@ -27,9 +27,9 @@ use finding::{Finding, FindingState};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   millpond doctor --gateway sources.example.org
-  millpond doctor --config /etc/millpond.toml
-  millpond doctor --config /etc/millpond.toml --json
-  millpond doctor --config /etc/millpond.toml https://example.org/x-1.0.tar.gz
+  millpond doctor --config /etc/millpond/millpond.toml
+  millpond doctor --config /etc/millpond/millpond.toml --json
+  millpond doctor --config /etc/millpond/millpond.toml https://example.org/x-1.0.tar.gz
 
 Without --gateway and MILLPOND_URL, the gateway is at gateway.listen of --config.
 

@@ -16,6 +16,12 @@ RUN mkdir src \
 
 # Cargo compares modification times, and a checkout can be older than the layer above.
 COPY src src
+# The documentation and what it links to are part of the binary.
+COPY *.md ./
+COPY docs docs
+COPY benches/RESULTS.md benches/
+COPY config config
+COPY nginx nginx
 RUN touch src/main.rs src/lib.rs \
     && cargo build --locked --release
 

@@ -1,4 +1,4 @@
-//! The operators' page below `/ui/`: routes, headers and tokens.
+//! The operators' page and the documentation below `/ui/`: routes, headers and tokens.
 //!
 //! The script keeps the token of the operator and sends it as `Authorization` with each request,
 //! as any other client of the API does. There is no cookie: a browser adds nothing to requests by
@@ -31,7 +31,7 @@ use crate::admin::{AdminError, ListReader, Permission};
 use crate::gateway::RequestError;
 use crate::ui::{
     Asset, MAX_QUERY_BYTES, PageLine, PageRights, Period, PublicStatus, SearchResults, TargetStory,
-    Viewer, render_shell,
+    Viewer, find_document, render_shell,
 };
 
 const ROOT: &str = "/ui";
@@ -48,8 +48,8 @@ const NO_SUCH_PAGE: AdminError = AdminError::NotFound("there is no such page");
 
 /// A part of the page.
 enum UiResource {
-    /// The path without its slash.
-    Bare,
+    /// A path without its slash, and the path that is meant.
+    Bare(&'static str),
     Shell,
     Asset(&'static Asset),
     /// The live blocks.
@@ -101,8 +101,8 @@ async fn route(ui_request: UiRequest<'_>) -> Result<HttpResponse, AdminError> {
     let permission = permission_of(service, origin.client, request.headers())?;
     let mut query = Query::parse(query)?;
     match resource {
-        UiResource::Bare => Ok(HttpResponse::PermanentRedirect()
-            .insert_header((LOCATION, "/ui/"))
+        UiResource::Bare(meant) => Ok(HttpResponse::PermanentRedirect()
+            .insert_header((LOCATION, meant))
             .finish()),
         UiResource::Shell => Ok(shell(service)),
         UiResource::Asset(asset) => Ok(serve_asset(asset, request)),
@@ -133,14 +133,18 @@ async fn route(ui_request: UiRequest<'_>) -> Result<HttpResponse, AdminError> {
 impl UiResource {
     fn parse(path: &str) -> Result<Self, AdminError> {
         match path.strip_prefix(ROOT).unwrap_or_default() {
-            "" => Ok(Self::Bare),
+            "" => Ok(Self::Bare("/ui/")),
+            "/docs" => Ok(Self::Bare("/ui/docs/")),
             "/" => Ok(Self::Shell),
             "/live" => Ok(Self::Live),
             "/chart" => Ok(Self::Chart),
             "/search" => Ok(Self::Search),
             "/target" => Ok(Self::Target),
             name => {
-                let asset = name.strip_prefix('/').and_then(Asset::find);
+                let asset = match name.strip_prefix("/docs/") {
+                    Some(document) => find_document(document),
+                    None => name.strip_prefix('/').and_then(Asset::find),
+                };
                 asset.map(Self::Asset).ok_or(NO_SUCH_PAGE)
             }
         }

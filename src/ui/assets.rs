@@ -1,5 +1,6 @@
-//! Files of the page, which are part of the binary. The main type is [`Asset`].
+//! Files of the page, which are part of the binary or made once. The main type is [`Asset`].
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::sync::LazyLock;
 
@@ -25,39 +26,44 @@ pub enum AssetForm {
 pub struct Asset {
     pub name: &'static str,
     pub content_type: &'static str,
-    plain: &'static [u8],
+    plain: Cow<'static, [u8]>,
     /// `None` if the file is small.
     gzip: Option<Vec<u8>>,
     /// Version of Millpond, and the beginning of the digest.
     tag: String,
 }
 
-static ASSETS: LazyLock<[Asset; 5]> = LazyLock::new(|| {
+static ASSETS: LazyLock<[Asset; 6]> = LazyLock::new(|| {
     [
         Asset::new(
             "page.js",
             "text/javascript; charset=utf-8",
-            include_bytes!("assets/page.js"),
+            include_str!("assets/page.js").as_bytes(),
         ),
         Asset::new(
             "page.css",
             "text/css; charset=utf-8",
-            include_bytes!("assets/page.css"),
+            include_str!("assets/page.css").as_bytes(),
+        ),
+        Asset::new(
+            "docs.css",
+            "text/css; charset=utf-8",
+            include_str!("assets/docs.css").as_bytes(),
         ),
         Asset::new(
             "uplot.js",
             "text/javascript; charset=utf-8",
-            include_bytes!("assets/uplot/uPlot.iife.min.js"),
+            include_str!("assets/uplot/uPlot.iife.min.js").as_bytes(),
         ),
         Asset::new(
             "uplot.css",
             "text/css; charset=utf-8",
-            include_bytes!("assets/uplot/uPlot.min.css"),
+            include_str!("assets/uplot/uPlot.min.css").as_bytes(),
         ),
         Asset::new(
             "icon.svg",
             "image/svg+xml",
-            include_bytes!("assets/icon.svg"),
+            include_str!("assets/icon.svg").as_bytes(),
         ),
     ]
 });
@@ -69,14 +75,20 @@ impl Asset {
         ASSETS.iter().find(|asset| asset.name == name)
     }
 
-    fn new(name: &'static str, content_type: &'static str, plain: &'static [u8]) -> Self {
-        let digest = Sha256::digest(plain);
+    /// Makes a file of its bytes.
+    pub(super) fn new(
+        name: &'static str,
+        content_type: &'static str,
+        plain: impl Into<Cow<'static, [u8]>>,
+    ) -> Self {
+        let plain = plain.into();
+        let digest = Sha256::digest(&plain);
         let version = env!("CARGO_PKG_VERSION");
         Self {
             name,
             content_type,
+            gzip: (plain.len() >= MIN_GZIP_BYTES).then(|| compress(&plain)),
             plain,
-            gzip: (plain.len() >= MIN_GZIP_BYTES).then(|| compress(plain)),
             tag: format!("{version}-{}", hex::encode(&digest[..TAG_BYTES])),
         }
     }
@@ -110,7 +122,7 @@ impl Asset {
     pub fn bytes(&'static self, form: AssetForm) -> &'static [u8] {
         match (form, &self.gzip) {
             (AssetForm::Gzip, Some(gzip)) => gzip,
-            _ => self.plain,
+            _ => &self.plain,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The operators' page: its markup, its assets, and the state that it shows.
+//! The operators' page: its markup, its assets, and the state that it shows. The pages of the
+//! documentation.
 //!
 //! All text is escaped where markup is made, so no other file escapes. This module knows no HTTP
 //! server and changes nothing: the page changes the cache through the API. Its main type is
@@ -6,6 +7,7 @@
 
 mod assets;
 mod blocks;
+mod docs;
 mod failure_log;
 mod live;
 mod search;
@@ -18,6 +20,7 @@ mod target_index;
 
 pub use assets::{Asset, AssetForm};
 pub use blocks::MAX_JOB_FAILURES;
+pub use docs::{DocumentFile, find_document, provide_documents};
 pub use live::{EventNotes, LiveFeed, LivePage, PageLine, PageRights, Viewer};
 pub use search::{MAX_QUERY_BYTES, SearchResults};
 pub use series::{Period, PeriodTraffic};

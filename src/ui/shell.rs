@@ -77,14 +77,23 @@ pub fn render_shell(status: PublicStatus) -> String {
                         (status.as_str()) ", version " (version)
                     }
                     p id="connection" role="status" {}
+                    p { a href="docs/" { "Documentation" } }
                     button id="sign-out" type="button" hidden { "Sign out" }
                 }
                 noscript {
-                    p.note { "This page needs its script. The commands and the API do not." }
+                    p.note {
+                        "This page needs its script. The commands, the API and the "
+                        a href="docs/" { "documentation" } " do not."
+                    }
                 }
                 main id="main" {
                     (sign_in())
                     div id="operators" hidden { (operators()) }
+                }
+                footer {
+                    a href="docs/" { "Documentation" } " · "
+                    a href="docs/operations/page" { "Help for this page" } " · "
+                    a href="api/" { "API" }
                 }
                 p id="notice" role="status" aria-live="polite" hidden {}
                 (confirmation())

@@ -145,7 +145,15 @@ const MODULES: &[(&str, &[&str])] = &[
     ("model", &[]),
 ];
 
-const WIRING: [&str; 6] = ["main", "lib", "cli", "app", "config", "services"];
+const WIRING: [&str; 7] = [
+    "main",
+    "lib",
+    "documents",
+    "cli",
+    "app",
+    "config",
+    "services",
+];
 
 /// Names that more than one module may give to a type: each is used with its module's name.
 const COMMON_TYPE_NAMES: [&str; 1] = ["Config"];

@@ -127,6 +127,47 @@ fn index_leads_to_each_page() {
 }
 
 #[test]
+fn summary_lists_each_page_once() {
+    let summary = root().join("docs/SUMMARY.md");
+    let text = fs::read_to_string(&summary).expect("the table of contents can be read");
+    let mut listed = BTreeSet::new();
+    for link in links_in(&text) {
+        let file = root().join("docs").join(&link).canonicalize();
+        assert!(listed.insert(file.expect("a listed page exists")), "{link}");
+    }
+    let pages = pages().into_iter().map(|(file, _)| file);
+    let pages = pages.map(|file| file.canonicalize().expect("a document exists"));
+    let missing: Vec<_> = pages
+        .filter(|file| !listed.contains(file) && !file.ends_with("docs/SUMMARY.md"))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn promises_name_existing_tests() {
+    let page = root().join("docs/development/testing.md");
+    let page = fs::read_to_string(page).expect("the page can be read");
+    let sources = ["tests", "src"].map(|folder| files_under(&root().join(folder)));
+    let sources = sources.into_iter().flatten();
+    let sources: String = sources
+        .filter(|file| file.extension().is_some_and(|ending| ending == "rs"))
+        .map(|file| fs::read_to_string(file).expect("a source can be read"))
+        .collect();
+    let sources = sources.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut count = 0;
+    for line in page.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<_> = line.split(" | ").collect();
+        let names = cells.last().map_or("", |cell| cell).split('`');
+        for name in names.skip(1).step_by(2) {
+            let is_test = sources.contains(&format!("#[test] fn {name}("));
+            assert!(is_test, "{name} is no test");
+            count += 1;
+        }
+    }
+    assert!(count > 80, "{count} tests");
+}
+
+#[test]
 fn pages_name_their_reader() {
     for (file, text) in pages() {
         let mut paragraphs = text.split("\n\n");
@@ -142,6 +183,23 @@ fn pages_name_their_reader() {
     }
     let readme = fs::read_to_string(root().join("README.md")).expect("there is a README");
     assert!(readme.lines().count() <= MAX_README_LINES);
+}
+
+#[test]
+fn pages_have_no_markup_of_html() {
+    for (file, text) in pages() {
+        for (at, line) in prose(&text) {
+            // Neither mdBook nor the gateway shows a tag, apart from links and comments.
+            let outside: String = line.split('`').step_by(2).collect();
+            for (from, _) in outside.match_indices('<') {
+                let rest = &outside[from + 1..];
+                let is_escaped = outside[..from].ends_with('\\');
+                let is_shown = is_escaped || rest.starts_with("http") || rest.starts_with("!--");
+                let is_tag = rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
+                assert!(is_shown || !is_tag, "{}:{at}: {line}", file.display());
+            }
+        }
+    }
 }
 
 #[test]

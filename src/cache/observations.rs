@@ -9,7 +9,7 @@ use super::handle::Cache;
 use super::open;
 use crate::disk::{
     DiskError, DiskStore, FileHit, IoClass, NewBody, ObjectClass, Sealed, Staging, TargetSnapshot,
-    evict, observation_publish, observations,
+    evict, observation_publish, observations, pins,
 };
 use crate::freshness::{Observation, ReusePolicy};
 use crate::limits::Readership;
@@ -31,6 +31,18 @@ impl Observations<'_> {
         let disk = self.cache.disk();
         let list = move |disk: &DiskStore| observations::read_all(&disk.layout, key);
         Ok(disk.run(IoClass::Request, list).await?)
+    }
+
+    /// Does the same as [`Self::list`], and returns whether an operator pinned bytes of the target.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk could not be read.
+    pub async fn list_with_pin(&self, key: Key) -> Result<(Vec<Observation>, bool), CacheError> {
+        let list = move |disk: &DiskStore| {
+            let is_pinned = !pins::list(&disk.layout, key)?.is_empty();
+            Ok::<_, DiskError>((observations::read_all(&disk.layout, key)?, is_pinned))
+        };
+        Ok(self.cache.disk().run(IoClass::Request, list).await?)
     }
 
     /// Opens the body of an observation. Returns `None` if it was evicted.

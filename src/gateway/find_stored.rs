@@ -24,10 +24,16 @@ impl Revalidation<'_> {
 
     async fn find_stored_as(&self, target: &Target) -> Option<Stored> {
         let key = Key::new(target);
-        let known = self.services.cache.observations().list(key).await;
-        let known = known
+        let known = self.services.cache.observations().list_with_pin(key).await;
+        let (known, is_pinned) = known
             .inspect_err(|error| tracing::warn!(%error, %key, "stored responses cannot be read"))
             .ok()?;
+        if is_pinned
+            && let Some(stored) = self.find_record_as(target).await
+            && self.is_pinned(&stored).await
+        {
+            return Some(stored);
+        }
         match known.into_iter().find(|one| self.is_selected(one)) {
             Some(observation) => self.open(observation, StoredKind::Observation).await,
             None => self.find_record_as(target).await,
@@ -55,7 +61,12 @@ impl Revalidation<'_> {
         match self.services.cache.lookup(target).await {
             Ok(TargetLookup::Known(records)) => {
                 let observation = Observation::from_record(records.active());
-                self.open(observation, StoredKind::Record).await
+                let kind = if records.is_pinned() {
+                    StoredKind::Pin
+                } else {
+                    StoredKind::Record
+                };
+                self.open(observation, kind).await
             }
             _ => None,
         }

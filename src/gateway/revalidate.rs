@@ -82,7 +82,7 @@ impl<'a> Revalidation<'a> {
         let now = SystemTime::now();
         let (reuse, freshness) = stored.observation.reuse(&self.limits, policy, now);
         match reuse {
-            _ if self.admitted.is_offline() => {
+            _ if self.admitted.is_offline() || self.is_pinned(&stored).await => {
                 self.responder().serve(stored, reused(&freshness)).await
             }
             Reuse::Fresh | Reuse::WhileRevalidating if self.is_expected(&stored).await => {
@@ -95,11 +95,17 @@ impl<'a> Revalidation<'a> {
             Reuse::Fresh | Reuse::WhileRevalidating => {
                 self.validate(stored, Staleness::MustNotServe).await
             }
-            Reuse::Validate { .. } if stored.kind == StoredKind::Record => {
+            Reuse::Validate { .. } if stored.kind != StoredKind::Observation => {
                 self.validate(stored, Staleness::MayServe).await
             }
             Reuse::Validate { if_unreachable } => self.validate(stored, if_unreachable).await,
         }
+    }
+
+    /// Whether an operator pinned the stored response, and it has the digests that the client
+    /// expects.
+    pub(super) async fn is_pinned(&self, stored: &Stored) -> bool {
+        stored.kind == StoredKind::Pin && self.is_expected(stored).await
     }
 
     /// Returns the request to the origin. With a stored response it is conditional.

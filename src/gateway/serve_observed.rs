@@ -31,9 +31,10 @@ pub struct Stored {
 pub enum StoredKind {
     /// The origin allowed to store it.
     Observation,
-    /// The target was immutable before, or an operator stored it. It answers whenever the origin is
-    /// away.
+    /// The target was immutable before. It answers whenever the origin is away.
     Record,
+    /// An operator pinned it. It answers whatever the origin responds.
+    Pin,
 }
 
 /// Serves stored responses for one request.

@@ -67,6 +67,35 @@ fn imported_target_is_served_without_asking_upstream() {
     assert!(record["pinned"].is_string());
 }
 
+/// A name without a version is asked for anew each time, unless an operator pinned its bytes.
+#[test]
+fn imported_changing_target_is_pinned() {
+    const MOVING: &str = "/get?id=7";
+    let origin = Origin::start();
+    let (first, copy) = (archive(1, 20_000), archive(2, 20_000));
+    origin.serve(MOVING, Reply::file(&first).header("etag", "\"1\""));
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url(MOVING);
+    gateway.assert_serves(&url, &first);
+    upload(&gateway, &url).body(&copy).send().assert_status(201);
+    let before = origin.count(MOVING);
+    gateway.assert_serves(&url, &copy).assert_cache(&["hit"]);
+    origin.serve(MOVING, Reply::status(404));
+    gateway.assert_serves(&url, &copy).assert_cache(&["hit"]);
+    gateway.proxied("GET", &url).send().assert_body(200, &copy);
+    let ranged = gateway.get(&url).range("bytes=100-199").send();
+    ranged.assert_body(206, &copy[100..200]);
+    assert_eq!(origin.count(MOVING), before, "the origin is not asked");
+    let unpin = gateway.operate("DELETE", &format!("/api/v1/pins?url={}", encoded(&url)));
+    assert_eq!(unpin.send().json()["unpinned"], 1);
+    gateway.get(&url).send().assert_status(404);
+    assert_eq!(
+        origin.count(MOVING),
+        before + 1,
+        "an unpinned one is asked for"
+    );
+}
+
 #[test]
 fn import_digests_match_coreutils() {
     let body = archive(2, 100_000);

@@ -2,11 +2,13 @@
 //!
 //! The main type is [`Budget`].
 
+use super::bounded_text::TextBound;
+
 /// Greatest depth of nested macros, as in RPM.
 const MAX_DEPTH: usize = 64;
 
 /// Largest text that one line may expand to, in bytes. A list of patches in one macro has some KiB.
-const MAX_EXPANDED_BYTES: usize = 256 << 10;
+const MAX_EXPANDED_BYTES: usize = TextBound::LINE.0;
 
 /// Steps for the macros of one line. A line of a real spec has some tens.
 const MAX_LINE_STEPS: u32 = 20_000;

@@ -2,6 +2,8 @@
 //!
 //! The main function is [`compose`].
 
+use super::bounded_text::TextBound;
+
 /// Third part of a version from which KDE calls it unstable.
 const FIRST_UNSTABLE_PATCH: u32 = 70;
 
@@ -35,7 +37,7 @@ pub fn compose(fields: &str) -> Option<String> {
             let parts = version.split('.').take(count.parse().ok()?);
             Some(parts.collect::<Vec<_>>().join("."))
         }
-        ["no_tilde", version, by] => Some(version.replace('~', by)),
+        ["no_tilde", version, by] => TextBound::LINE.replace(version, "~", by, usize::MAX),
         _ => None,
     }
 }

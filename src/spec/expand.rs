@@ -21,6 +21,9 @@ const MAX_NAME_CHARS: usize = 48;
 /// Bound on the notes of one line.
 const MAX_NOTES: usize = 16;
 
+/// Cost of a shell command: it may have a score of statements, each with a text of some KiB.
+const SHELL_COST_BYTES: usize = 16 << 10;
+
 const NOT_DEFINED: &str = "is not defined";
 const SHELL: &str = "is a shell command, which Millpond does not run";
 const LUA: &str = "is a Lua script, which Millpond does not run";
@@ -189,7 +192,9 @@ impl Expander {
         if let Some(result) = result {
             return Ok(result);
         }
-        if self.notes.len() == notes && !is_unset_argument(call.name) {
+        let is_text = is_unset_argument(call.name)
+            || (call.tail == CallTail::Line && is_percent_encoded(call.name));
+        if self.notes.len() == notes && !is_text {
             let is_function = !matches!(call.tail, CallTail::None | CallTail::Line);
             let reason = if is_function {
                 NO_FUNCTION
@@ -329,6 +334,7 @@ impl Expander {
     fn shell(&mut self, command: &str) -> Result<String, BudgetError> {
         let notes = self.notes.len();
         let expanded = self.expand(command)?;
+        self.budget.scan(SHELL_COST_BYTES)?;
         let output = shell_output(&expanded).filter(|_| self.notes.len() == notes);
         Ok(output.unwrap_or_else(|| {
             if self.notes.len() == notes {
@@ -342,6 +348,15 @@ impl Expander {
 /// Whether a name is that of an argument, which stays as it is if there is none.
 fn is_unset_argument(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_digit()) || name.starts_with(['*', '#', '-'])
+}
+
+/// Whether a name begins like an encoded byte of a URL, such as `2F`, which stays as it is. A name
+/// that begins with two letters may be that of a macro.
+fn is_percent_encoded(name: &str) -> bool {
+    let Some(digits) = name.as_bytes().first_chunk::<2>() else {
+        return false;
+    };
+    digits.iter().all(u8::is_ascii_hexdigit) && digits.iter().any(u8::is_ascii_digit)
 }
 
 /// Returns the arguments of a call by their names.

@@ -2,6 +2,7 @@
 //!
 //! The arguments are expanded already. The main function is [`call_function`].
 
+use super::bounded_text::TextBound;
 use super::words::{QUOTE, split_words};
 
 /// Bound on `%{rep:...}`, so that no text grows without a check.
@@ -42,12 +43,15 @@ pub fn call_with_words(name: &str, arguments: &str) -> Option<String> {
     let words = split_words(arguments);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match (name, &words[..]) {
-        ("gsub", [text, from, to, ..]) => Some(text.replace(&literal(from)?, to)),
+        ("gsub", [text, from, to, ..]) => {
+            TextBound::LINE.replace(text, &literal(from)?, to, usize::MAX)
+        }
         ("sub", [text, from]) => substring(text, from, "-1"),
         ("sub", [text, from, to]) => substring(text, from, to),
         ("rep", [text, count]) => {
             let count: usize = count.parse().ok()?;
-            (count <= MAX_REPEATS).then(|| text.repeat(count))
+            let is_short = text.len().checked_mul(count)? <= TextBound::LINE.0;
+            (is_short && count <= MAX_REPEATS).then(|| text.repeat(count))
         }
         ("lower" | "upper" | "basename" | "dirname" | "suffix" | "len" | "reverse", [text]) => {
             call_function(name, text)

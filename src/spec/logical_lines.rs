@@ -9,6 +9,9 @@ use std::borrow::Cow;
 /// otherwise take in the rest of the file.
 const MAX_LINE_BYTES: usize = 512 << 10;
 
+/// Mark that some editors write at the start of a file.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Logical line.
 #[derive(Debug, Clone)]
 pub struct LogicalLine<'a> {
@@ -40,9 +43,10 @@ struct OpenBrackets {
 
 impl<'a> LogicalLines<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
+        let has_mark = bytes.starts_with(BYTE_ORDER_MARK);
         Self {
             bytes,
-            offset: 0,
+            offset: if has_mark { BYTE_ORDER_MARK.len() } else { 0 },
             number: 1,
         }
     }

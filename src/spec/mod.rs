@@ -4,6 +4,7 @@
 //! commands never run. The module reads no file, and knows no gateway. Its main function is
 //! [`list_sources`].
 
+mod bounded_text;
 mod budget;
 mod compose;
 mod conditions;

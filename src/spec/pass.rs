@@ -16,6 +16,12 @@ use super::standard_macros::initial_macros;
 /// Bound on the sources of one spec. The largest known one has 10,000.
 const MAX_SOURCES: usize = 50_000;
 
+/// Longest value of a source, in bytes. URLs are shorter.
+const MAX_VALUE_BYTES: usize = 16 << 10;
+
+/// Bytes of a value that cannot be a URL, which are kept.
+const SHOWN_BYTES: usize = 200;
+
 /// Source that a pass has found.
 pub struct FoundSource {
     /// Line, and position in the lines that it expands to.
@@ -26,6 +32,8 @@ pub struct FoundSource {
     pub span: Option<Range<usize>>,
     pub value: String,
     pub notes: Vec<UnresolvedMacro>,
+    /// Only the beginning of the value is kept.
+    is_too_long: bool,
 }
 
 /// Values of the first tags.
@@ -164,8 +172,10 @@ impl SpecPass {
             fact.get_or_insert_with(|| value.to_owned());
         }
         self.expander.table.set(name, value, line);
-        let upper = format!("PACKAGE_{}", name.to_uppercase());
+        let upper = name.to_uppercase();
         self.expander.table.set(&upper, value, line);
+        let of_package = format!("PACKAGE_{upper}");
+        self.expander.table.set(&of_package, value, line);
     }
 
     fn add(
@@ -182,6 +192,12 @@ impl SpecPass {
             "SOURCE"
         } else {
             "PATCH"
+        };
+        let is_too_long = value.len() > MAX_VALUE_BYTES;
+        let value = if is_too_long {
+            value.split_at(value.floor_char_boundary(SHOWN_BYTES)).0
+        } else {
+            value
         };
         let file = value.rsplit('/').next().unwrap_or(value);
         self.expander
@@ -206,12 +222,18 @@ impl SpecPass {
             span,
             value: value.to_owned(),
             notes: self.expander.notes().to_vec(),
+            is_too_long,
         });
     }
 
-    /// Expands sources again whose macros are defined only behind them.
+    /// Expands sources again whose macros are defined only behind them, and notes values that
+    /// cannot be URLs.
     fn expand_late(&mut self) {
         for found in &mut self.found {
+            if found.is_too_long {
+                found.notes = vec![value_note(found, "is too long for a URL")];
+                continue;
+            }
             if !found.notes.is_empty() {
                 let value = self.expander.expand_line(&found.value, found.place.0);
                 if self.expander.notes().is_empty() {
@@ -219,7 +241,29 @@ impl SpecPass {
                     found.notes.clear();
                 }
             }
+            if let Some(reason) = value_problem(&found.value).filter(|_| found.notes.is_empty()) {
+                found.notes.push(value_note(found, reason));
+            }
         }
+    }
+}
+
+/// Returns why a value whose macros were all expanded cannot be a URL.
+fn value_problem(value: &str) -> Option<&'static str> {
+    if value.contains(char::REPLACEMENT_CHARACTER) {
+        Some("is not UTF-8")
+    } else if value.contains("%{") {
+        Some("contains a macro without a name")
+    } else {
+        None
+    }
+}
+
+fn value_note(found: &FoundSource, reason: &str) -> UnresolvedMacro {
+    UnresolvedMacro {
+        name: "the value".to_owned(),
+        line: found.place.0,
+        reason: reason.to_owned(),
     }
 }
 

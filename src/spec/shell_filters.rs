@@ -2,6 +2,8 @@
 //!
 //! The main function is [`filter_text`].
 
+use super::bounded_text::TextBound;
+
 /// Filters a text. `None` if the command is none of the known ones.
 pub fn filter_text(words: &[String], text: &str) -> Option<String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -133,7 +135,7 @@ fn sed(options: &[&str], text: &str) -> Option<String> {
             return None;
         }
         text = match (plain_pattern(from)?, flags) {
-            (Pattern::Any(from), "g") => text.replace(&from, to),
+            (Pattern::Any(from), "g") => TextBound::SHELL.replace(&text, &from, to, usize::MAX)?,
             (Pattern::Any(from), "") => text.replacen(&from, to, 1),
             (Pattern::Start(from), "" | "g") => match text.strip_prefix(&from) {
                 Some(rest) => format!("{to}{rest}"),
@@ -199,11 +201,12 @@ fn awk(options: &[&str], text: &str) -> Option<String> {
                 .find(|c: char| !c.is_ascii_digit())
                 .unwrap_or(after.len());
             let number: usize = after[..end].parse().ok()?;
-            output += parts.get(number.checked_sub(1)?).unwrap_or(&"");
+            let part = parts.get(number.checked_sub(1)?).unwrap_or(&"");
+            TextBound::SHELL.push(&mut output, part)?;
             rest = after[end..].trim_start();
         } else {
             let (text, after) = rest.strip_prefix('"')?.split_once('"')?;
-            output += text;
+            TextBound::SHELL.push(&mut output, text)?;
             rest = after.trim_start();
         }
     }

@@ -5,15 +5,13 @@
 
 use std::collections::HashMap;
 
+use super::bounded_text::TextBound;
 use super::shell_filters::filter_text;
 use super::shell_words::shell_words;
 
-/// Longest command, in bytes.
-const MAX_BYTES: usize = 4096;
-
 /// Returns the output of a command, or `None` if it is none of the known ones.
 pub fn shell_output(command: &str) -> Option<String> {
-    if command.len() > MAX_BYTES {
+    if command.len() > TextBound::SHELL.0 {
         return None;
     }
     let mut variables = HashMap::new();

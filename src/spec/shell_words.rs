@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 
+use super::bounded_text::TextBound;
+
 /// Returns the words of a command, with its variables replaced.
 pub fn shell_words(text: &str, variables: &HashMap<String, String>) -> Option<Vec<String>> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None::<char>);
@@ -13,7 +15,7 @@ pub fn shell_words(text: &str, variables: &HashMap<String, String>) -> Option<Ve
         match (c, quote) {
             ('$', None | Some('"')) => {
                 let (value, after) = variable(rest, variables)?;
-                word.get_or_insert_default().push_str(&value);
+                TextBound::SHELL.push(word.get_or_insert_default(), &value)?;
                 rest = after;
             }
             ('"' | '\'', None) => {
@@ -69,7 +71,7 @@ fn parameter_expansion(value: &str, operation: &str) -> Option<String> {
             return None;
         }
         let count = if is_all { usize::MAX } else { 1 };
-        return Some(value.replacen(from, to, count));
+        return TextBound::SHELL.replace(value, from, to, count);
     }
     let unchanged = || value.to_owned();
     let cut = match operation.strip_prefix("%%") {

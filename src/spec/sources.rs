@@ -18,6 +18,7 @@ pub const MAX_SPEC_BYTES: usize = 32 << 20;
 const MAX_BRANCHES: usize = 4;
 
 const NOT_A_FILE: &str = "cannot be fetched as a file";
+const HAS_BLANK: &str = "the URL contains a blank";
 
 /// Schemes of URLs that can be fetched.
 const SCHEMES: [&str; 3] = ["https://", "http://", "ftp://"];
@@ -109,7 +110,12 @@ impl SpecListing {
                     Some((scheme, _)) => source.unresolved.push(UnresolvedMacro {
                         name: format!("{scheme}://"),
                         line: found.place.0,
-                        reason: NOT_A_FILE.to_owned(),
+                        reason: if has_known_scheme(&found.value) {
+                            HAS_BLANK
+                        } else {
+                            NOT_A_FILE
+                        }
+                        .to_owned(),
                     }),
                     None => {
                         source.local.get_or_insert(found.value);
@@ -144,17 +150,20 @@ fn may_be_url(value: &str) -> bool {
     value.starts_with('%') || value.contains("://")
 }
 
-/// Returns the URL of a value. `None` for a file beside the spec, and other schemes.
-fn source_url(value: &str, in_other_branch: bool) -> Option<SourceUrl> {
-    let is_url = SCHEMES.iter().any(|scheme| {
+fn has_known_scheme(value: &str) -> bool {
+    SCHEMES.iter().any(|scheme| {
         let head = value.get(..scheme.len());
         head.is_some_and(|head| head.eq_ignore_ascii_case(scheme))
-    });
+    })
+}
+
+/// Returns the URL of a value. `None` for a file beside the spec, and other schemes.
+fn source_url(value: &str, in_other_branch: bool) -> Option<SourceUrl> {
     let (url, fragment) = match value.split_once('#') {
         Some((url, fragment)) => (url, Some(fragment)),
         None => (value, None),
     };
-    if !is_url || url.contains(char::is_whitespace) {
+    if !has_known_scheme(value) || url.contains(char::is_whitespace) {
         return None;
     }
     // RPM takes the text behind the last slash, also within a fragment or a query.

@@ -109,6 +109,14 @@ fn own_and_built_in_macros_resolve() {
             "https://example.org/x/b.zip",
         ),
         (
+            "Source: %{URL}/%{NAME}-%{VERSION}.zip",
+            "https://example.org/x/x-1.2~rc1.zip",
+        ),
+        (
+            "Source: %{url}/o%2Fx%20%C3%A9-%{version}.zip",
+            "https://example.org/x/o%2Fx%20%C3%A9-1.2~rc1.zip",
+        ),
+        (
             "Source: https://example.org/100%%25.zip",
             "https://example.org/100%25.zip",
         ),
@@ -163,6 +171,14 @@ fn unresolved_source_names_macro_and_line() {
             "git+https:// in line 2: cannot be fetched as a file",
         ),
         (
+            "Version: {{ version }}\nSource: https://example.org/%{version}.zip",
+            "https:// in line 3: the URL contains a blank",
+        ),
+        (
+            "Source: https://example.org/%{%a}.zip",
+            "the value in line 2: contains a macro without a name",
+        ),
+        (
             "Source: %{lua: print(1)}",
             "%{lua:...} in line 2: is a Lua script, which Millpond does not run",
         ),
@@ -201,6 +217,58 @@ fn macros_that_grow_are_bounded() {
         "%{?a:".repeat(100_000)
     );
     assert_eq!(list(&deep).len(), 1);
+}
+
+#[test]
+fn functions_and_commands_are_bounded() {
+    let long = "%global a aaaaaaaaaaaaaaaa\n".to_owned()
+        + &"%global a %a%a%a%a%a%a%a%a\n".repeat(3)
+        + "%global a %a%a%a%a%a%a%a%a%a%a\n";
+    let sed = "s/a/aaaa/g;".repeat(18) + "s/a/b/";
+    let variables = "a=${a//a/aaaaaaaaaaaaaaaa}; ".repeat(18);
+    let joined = "a=${a}${a}${a}${a}; ".repeat(18);
+    let awk = "| awk -Fb '{print $1$1$1$1}' ".repeat(15);
+    for body in [
+        "%{gsub %a a %a}".to_owned(),
+        "%{rep %a 1000}".to_owned(),
+        "%{version_no_tilde %a ~~~~}%{version_no_tilde %{gsub %a a ~}}".to_owned(),
+        format!("%(echo a | sed '{sed}')"),
+        format!("%(a=a; {variables} echo $a)"),
+        format!("%(a=a; {joined} echo $a)"),
+        format!("%(echo a {awk})"),
+    ] {
+        let spec = format!("Name: x\n{long}Source: https://example.org/{body}\n");
+        let found = list(&spec);
+        assert!(found[0].urls.is_empty(), "{body}");
+        assert_eq!(found[0].unresolved.len(), 1, "{:?}", found[0].unresolved);
+    }
+    // A value that no URL has is not kept: 50,000 of them would be many.
+    let spec = format!(
+        "Name: x\n{long}{}",
+        "Source: https://example.org/%a\n".repeat(500)
+    );
+    let found = list(&spec);
+    assert_eq!(
+        found[0].unresolved[0].to_string(),
+        "the value in line 7: is too long for a URL"
+    );
+}
+
+#[test]
+fn encodings_and_line_ends_are_kept() {
+    let spec = b"\xef\xbb\xbfName: x\r\nVersion: 1\r\n%if 1\r\n%global v %{version}\r\n%endif\r\n\
+        Source0: https://example.org/x-%{v}.zip\r\nSource1: https://example.org/caf\xe9-1.zip\r\n\
+        Patch0: https://example.org/a-1.patch";
+    let listed = list_sources(spec, &options()).unwrap();
+    let urls: Vec<_> = listed.sources.iter().map(|source| &source.urls).collect();
+    assert_eq!(urls[0][0].url, "https://example.org/x-1.zip");
+    assert_eq!(urls[2][0].url, "https://example.org/a-1.patch");
+    let notes = &listed.sources[1].unresolved;
+    assert_eq!(notes[0].to_string(), "the value in line 7: is not UTF-8");
+    let rewritten = rewrite_sources(spec, "http://gw", &options()).unwrap();
+    let undone = undo_rewrite(&rewritten.bytes, "http://gw", &options()).unwrap();
+    assert_eq!(rewritten.bytes.len(), spec.len() + 3 * "http://gw/".len());
+    assert_eq!(undone.bytes, spec);
 }
 
 #[test]

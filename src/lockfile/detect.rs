@@ -38,6 +38,12 @@ impl LockfileFormat {
         let starts = |prefix: &str| text.lines().any(|line| line.starts_with(prefix));
         let first = text.trim_start();
         if first.starts_with('{') {
+            if text.contains("spdx.org/rdf/3.") {
+                return Err(LockfileError::Version {
+                    format: "SPDX",
+                    version: "3".to_owned(),
+                });
+            }
             for (field, format) in [
                 ("\"bomFormat\"", Self::CycloneDx),
                 ("\"spdxVersion\"", Self::SpdxJson),
@@ -50,6 +56,13 @@ impl LockfileFormat {
         }
         if first.starts_with('<') && text.contains("cyclonedx") {
             return Err(LockfileError::Xml);
+        }
+        // Lock files of poetry, pdm and uv have the same tables, and other fields.
+        let is_of_python = ["lock-version", "lock_version", "requires-python"]
+            .iter()
+            .any(|field| starts(field));
+        if starts("[[package]]") && is_of_python {
+            return Err(LockfileError::Unknown);
         }
         let by_contents = [
             (starts("[[package]]"), Self::CargoLock),
@@ -108,6 +121,8 @@ pub fn parse_lockfile(
     text: &str,
     bases: &RegistryBases,
 ) -> Result<LockedFiles, LockfileError> {
+    // Some editors write a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut listing = LockListing::new(bases);
     let listed = &mut listing;
     match LockfileFormat::detect(name, text)? {

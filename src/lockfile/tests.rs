@@ -199,6 +199,17 @@ fn unknown_files_and_versions_are_refused() {
         error("", "{\"lockfileVersion\": 9}"),
         "package-lock.json of version 9 is not known"
     );
+    assert_eq!(
+        error(
+            "",
+            "{\"@context\": \"https://spdx.org/rdf/3.0.1/spdx-context.jsonld\"}"
+        ),
+        "SPDX of version 3 is not known"
+    );
+    let poetry = "[[package]]\nname = \"a\"\n[metadata]\nlock-version = \"2.1\"\n";
+    assert!(error("poetry.lock", poetry).starts_with("this is none of the known lock files"));
+    let marked = format!("\u{feff}@EXPLICIT\nhttps://example.org/c-1.conda#{MD5}\n");
+    assert_eq!(read("", &marked).0.len(), 1);
     assert!(error("Cargo.lock", "[[package]]\nname = ").starts_with("the file is invalid: "));
     let locked = "[[package]]\nname = \"a\"\nversion = \"1\"\nsource = \"registry+x\"\n";
     assert_eq!(

@@ -98,8 +98,8 @@ impl SpecArgs {
 }
 
 impl FoundSpecs {
-    /// Adds the specs of a folder. Symbolic links to folders and hidden folders are
-    /// skipped.
+    /// Adds the specs of a folder. Symbolic links to folders, hidden folders and hidden files are
+    /// skipped. Editors keep their locks in the latter.
     fn walk(&mut self, folder: &Path, depth: usize) {
         let entries = fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let mut entries = match entries {
@@ -109,24 +109,44 @@ impl FoundSpecs {
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
             let path = entry.path();
-            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-            if is_folder && !is_hidden && depth < MAX_FOLDER_DEPTH {
-                self.walk(&path, depth + 1);
-            } else if !is_folder && path.extension().is_some_and(|ending| ending == "spec") {
-                self.paths.push(path);
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if depth < MAX_FOLDER_DEPTH {
+                    self.walk(&path, depth + 1);
+                }
+            } else if path.extension().is_some_and(|ending| ending == "spec") {
+                self.add_file(path);
             }
         }
     }
 
-    /// Reads the specs one after the other. Those that cannot be read are reported.
+    /// Adds a file of a folder. A pipe would block the command.
+    fn add_file(&mut self, path: PathBuf) {
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => self.paths.push(path),
+            // A link to a folder.
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => self.problems.add(&path, &"is no regular file"),
+            Err(error) => self.problems.add(&path, &error),
+        }
+    }
+
+    /// Reads the specs one after the other. Those that cannot be read are reported, as are
+    /// failures of `work` that concern one spec: [`FailureCode::Usage`].
     pub fn for_each(
         &mut self,
         mut work: impl FnMut(&Path, &[u8], SpecSources) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         for path in std::mem::take(&mut self.paths) {
             match self.read(&path) {
-                Ok((bytes, listed)) => work(&path, &bytes, listed)?,
+                Ok((bytes, listed)) => match work(&path, &bytes, listed) {
+                    Err(failure) if failure.code == FailureCode::Usage => {
+                        self.problems.add(&path, &failure.text);
+                    }
+                    worked => worked?,
+                },
                 Err(failure) => self.problems.add(&path, &failure.text),
             }
         }

@@ -1,12 +1,14 @@
 //! `millpond spec rewrite`: puts the gateway in front of all URLs of specs, or removes it.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use super::found::SpecArgs;
 use super::list::{tag, unresolved_text};
-use super::whole_write::replace_files;
+use super::whole_write::{ReplaceError, Replacement, replace_files};
 use crate::cli::client::failure::Failure;
 use crate::cli::exit::FailureCode;
 use crate::cli::gateway_args::{DEFAULT_GATEWAY, GatewayArgs};
@@ -36,7 +38,9 @@ pub struct RewriteSpecs {
 struct RewritePlan {
     form: OutputForm,
     is_check: bool,
-    changed: Vec<(PathBuf, Vec<u8>)>,
+    changed: Vec<Replacement>,
+    /// Paths of all specs without symbolic links.
+    seen: BTreeSet<PathBuf>,
     changed_urls: usize,
     /// URLs that cannot be rewritten.
     left_urls: usize,
@@ -55,6 +59,7 @@ impl RewriteSpecs {
             form,
             is_check: self.check,
             changed: Vec::new(),
+            seen: BTreeSet::new(),
             changed_urls: 0,
             left_urls: 0,
         };
@@ -77,6 +82,11 @@ impl RewriteSpecs {
 
 impl RewritePlan {
     fn add(&mut self, path: &Path, old: &[u8], new: Rewritten) -> Result<(), Failure> {
+        let real_path = fs::canonicalize(path)?;
+        if !self.seen.insert(real_path.clone()) {
+            // Two names of one file.
+            return Ok(());
+        }
         for (source, outcome) in &new.sources {
             let problem = match outcome {
                 RewriteOutcome::Unchanged => continue,
@@ -112,7 +122,11 @@ impl RewritePlan {
             }
         }
         if new.bytes != old {
-            self.changed.push((path.to_owned(), new.bytes));
+            self.changed.push(Replacement {
+                path: real_path,
+                old: old.to_owned(),
+                new: new.bytes,
+            });
         }
         Ok(())
     }
@@ -127,7 +141,11 @@ impl RewritePlan {
             };
         }
         replace_files(&self.changed).map_err(|(path, error)| {
-            Failure::failed(format!("{}: {error}; see what changed", path.display()))
+            let end = match error {
+                ReplaceError::NotUndone(..) => "",
+                _ => "; no spec was changed",
+            };
+            Failure::failed(format!("{}: {error}{end}", path.display()))
         })?;
         if self.form == OutputForm::Text {
             notice(&format_args!(

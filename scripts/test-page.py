@@ -11,6 +11,8 @@ browser, and nothing was tested.
 """
 
 import datetime
+import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -116,7 +118,7 @@ class Test:
     def run(self):
         for step in (
             self.token, self.blocks, self.search, self.pin, self.refresh_evict_import, self.job,
-            self.running_fetch, self.incident, self.changed, self.hostile, self.keyboard,
+            self.texts, self.running_fetch, self.incident, self.changed, self.hostile, self.keyboard,
             self.widths, self.speed, self.reader, self.scrub_job, self.load,
         ):
             self.step(step.__name__.replace("_", " "))
@@ -250,6 +252,58 @@ class Test:
         self.confirm()
         browser.wait_text("#job-list-table", "cancelled")
         self.origin.held.pop(path).set()
+
+    def texts(self):
+        """Starts jobs from a spec, a lock file and a bill of materials, and a wrong one."""
+        browser, base = self.browser, self.origin.url("")
+        for name in ("spec-1.0.tar.gz", "crates/a/1.0.0/download", "sbom-1.0.tar.gz"):
+            self.origin.bodies[f"/text/{name}"] = archive(name)
+        checksum = hashlib.sha256(archive("crates/a/1.0.0/download")).hexdigest()
+        reference = {"type": "distribution", "url": f"{base}/text/sbom-1.0.tar.gz"}
+        texts = {
+            "spec": f"Name: spec\nVersion: 1.0\nSource0: {base}/text/%{{name}}-%{{version}}.tar.gz\n"
+                    f"Source1: {base}/text/%{{none}}.zip\n",
+            "lockfile": 'version = 4\n[[package]]\nname = "a"\nversion = "1.0.0"\n'
+                        f'source = "registry+x"\nchecksum = "{checksum}"\n',
+            "sbom": json.dumps({"bomFormat": "CycloneDX", "components": [
+                {"name": "b", "version": "1", "externalReferences": [reference]}]}),
+        }
+        notes = {"spec": "line 4: %{none} in line 4: is not defined",
+                 "sbom": "b 1: no digest is stated"}
+        for kind, text in texts.items():
+            self.order(kind, text, f"cargo={base}/text/crates")
+            browser.wait_text("#confirm", "the files that the text names")
+            self.confirm()
+            wait_until("the order is sent", lambda: not browser.js(
+                "document.getElementById('job-order').open"))
+            shown = browser.text("#job-notes").strip()
+            check(shown == notes.get(kind, ""), f"notes of the {kind}: {shown}")
+        for name in ("spec-1.0.tar.gz", "crates/a/1.0.0/download", "sbom-1.0.tar.gz"):
+            url = self.origin.url(f"/text/{name}")
+            wait_until(f"{name} is stored", lambda url=url: self.gateway.operate(
+                "GET", f"/api/v1/objects?prefix={quoted(url)}")["objects"])
+        self.order("spec", "hello <script>window.hit=1</script>", "")
+        self.confirm()
+        self.notice("this is no spec file")
+        wait_until("the refusal is logged", lambda: browser.errors)
+        check(all("400" in error for error in browser.errors), str(browser.errors))
+        browser.errors.clear()
+        browser.js("document.getElementById('job-form').reset()")
+        browser.click("#job-order summary")
+
+    def order(self, kind, text, registries):
+        browser = self.browser
+        if not browser.js("document.getElementById('job-order').open"):
+            browser.click("#job-order summary")
+        browser.js("document.getElementById('job-form').reset()")
+        browser.js(f"document.getElementById('job-input').value = '{kind}'")
+        browser.click("#job-list")
+        browser.paste(text)
+        if registries:
+            browser.click("#job-registries")
+            browser.paste(registries)
+        self.shot(f"07-{kind}", whole=False)
+        browser.click("#job-form button")
 
     def running_fetch(self):
         browser, path = self.browser, "/large/big-1.0.tar.gz"

@@ -196,16 +196,31 @@ fn jobs() -> Markup {
                         option value="evict" { "evict the objects" }
                         option value="scrub" { "scrub: read, and repair corrupt objects" }
                     }
+                    label for="job-input" { "Text" }
+                    select id="job-input" name="input" {
+                        option value="list" { "list: one URL, or digest and URL, a line" }
+                        option value="spec" { "spec file of RPM: all sources and patches" }
+                        option value="lockfile" { "lock file, or list with digests" }
+                        option value="sbom" { "SPDX or CycloneDX document" }
+                    }
                     label for="job-list" {
-                        "One URL, or digest and URL, a line. A scrub without any reads all objects."
+                        "Paste the text. A fetch takes all kinds, other work a list. A scrub "
+                        "without a list reads all objects."
                     }
                     textarea id="job-list" name="list" rows="5" required spellcheck="false" {}
+                    label for="job-registries" {
+                        "Base URLs of registries whose URLs the text does not contain, such as "
+                        "cargo=URL"
+                    }
+                    input id="job-registries" name="registries" type="text" autocomplete="off"
+                        spellcheck="false";
                     label for="job-concurrency" { "Targets at the same time" }
                     input id="job-concurrency" name="concurrency" type="number" min="1" max="64"
                         value="4";
                     button type="submit" { "Start" }
                 }
             }
+            p.lines id="job-notes" aria-live="polite" {}
             div.block data-block="jobs" { p.note { "Waiting for the first data." } }
         }
     }

@@ -316,13 +316,16 @@
   };
 
   const startJob = async (form) => {
+    const { kind, input, list, registries, concurrency } = form.elements;
     const order = {
-      kind: form.elements.kind.value,
-      list: form.elements.list.value,
-      concurrency: Number(form.elements.concurrency.value),
+      kind: kind.value,
+      [input.value]: list.value,
+      registries: registries.value.split(/\s+/).filter(Boolean),
+      concurrency: Number(concurrency.value),
     };
-    const count = order.list.split("\n").filter((line) => line.trim()).length;
-    const scope = count ? `It works on ${count} lines.` : "It reads all objects.";
+    const count = list.value.split("\n").filter((line) => line.trim()).length;
+    let scope = count ? `It works on ${count} lines.` : "It reads all objects.";
+    if (input.value !== "list") scope = "It fetches the files that the text names.";
     if (!(await confirmed("Start the job", scope, order.kind))) return;
     try {
       const response = await send("../api/v1/jobs", { method: "POST", body: JSON.stringify(order) });
@@ -330,8 +333,10 @@
         notify(await errorOf(response), true);
         return;
       }
-      form.elements.list.value = "";
+      const { notes } = await response.json();
+      list.value = "";
       byId("job-order").open = false;
+      byId("job-notes").textContent = notes.join("\n");
       notify("The job has started.");
     } catch {
       notify("The gateway did not answer.", true);
@@ -362,7 +367,10 @@
     searchTimer = setTimeout(search, SEARCH_DELAY_MS);
   });
   byId("job-kind").addEventListener("change", (event) => {
-    byId("job-list").required = event.target.value !== "scrub";
+    const kind = event.target.value;
+    byId("job-list").required = kind !== "scrub";
+    byId("job-input").disabled = kind !== "fetch";
+    if (kind !== "fetch") byId("job-input").value = "list";
   });
   byId("job-form").addEventListener("submit", (event) => {
     event.preventDefault();

@@ -16,13 +16,18 @@ const GENERAL: [&str; 7] = [
     "--set",
 ];
 
-fn page() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guides/specs.md");
+/// Reads a page by its path in the repository.
+pub fn read_page(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     fs::read_to_string(path).expect("the page can be read")
 }
 
+fn page() -> String {
+    read_page("docs/guides/specs.md")
+}
+
 /// Returns the blocks of code of a language.
-fn blocks(page: &str, language: &str) -> Vec<String> {
+pub fn blocks(page: &str, language: &str) -> Vec<String> {
     let start = format!("```{language}\n");
     let parts = page.split(&start).skip(1);
     parts

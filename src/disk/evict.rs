@@ -16,7 +16,7 @@ use super::index::{ObjectClass, Reservation};
 use super::metadata_ledger::{BLOCK_BYTES, object_disk_bytes};
 use super::replica_markers::ReplicaMarkers;
 use super::{DiskError, DiskStore, OpenMode, digests, observations, pins};
-use crate::model::{Event, Sha256, disk_fault};
+use crate::model::{Event, EvictionReason, Sha256, disk_fault};
 
 /// Number of candidates that are read from the index at a time.
 const BATCH: usize = 64;
@@ -340,16 +340,16 @@ fn evict_replicated(
         disk.request_reindex();
         return Ok(None);
     }
-    remove_locked(disk, sha256).map(Some)
+    remove_locked(disk, sha256, EvictionReason::Space).map(Some)
 }
 
-/// Removes one object, unless it is pinned. Does not ask whether a replica has it.
+/// Removes one object for an operator, unless it is pinned, also if no replica has it.
 ///
 /// # Errors
 /// [`DiskError`] if the index or the disk fails.
 pub fn evict(disk: &DiskStore, sha256: Sha256) -> Result<EvictResult, DiskError> {
     let _lock = lock_for_removal(disk, sha256)?;
-    remove_locked(disk, sha256)
+    remove_locked(disk, sha256, EvictionReason::Operator)
 }
 
 /// Acquires the lock of an object. Returns `None` if the disk has no space for the file of the
@@ -362,16 +362,19 @@ fn lock_for_removal(disk: &DiskStore, sha256: Sha256) -> Result<Option<fs::File>
 }
 
 /// Removes one object, unless it is pinned. The caller holds the object's lock.
-fn remove_locked(disk: &DiskStore, sha256: Sha256) -> Result<EvictResult, DiskError> {
+fn remove_locked(
+    disk: &DiskStore,
+    sha256: Sha256,
+    reason: EvictionReason,
+) -> Result<EvictResult, DiskError> {
     if pins::is_pinned(&disk.layout, sha256)? {
         // Holds the object, so that it is no candidate of the next evictions.
         disk.index.lru().hold(sha256)?;
         return Ok(EvictResult::Pinned);
     }
     let path = disk.layout.object(sha256);
-    let removed =
-        fs::metadata(&path).and_then(|metadata| fs::remove_file(&path).map(|()| metadata));
-    let (result, freed_bytes) = match removed {
+    let remove = |metadata| fs::remove_file(&path).map(|()| metadata);
+    let (result, freed_bytes) = match fs::metadata(&path).and_then(remove) {
         Ok(metadata) => {
             let size_bytes = metadata.len();
             let freed_bytes = object_disk_bytes(&metadata);
@@ -387,7 +390,11 @@ fn remove_locked(disk: &DiskStore, sha256: Sha256) -> Result<EvictResult, DiskEr
         observations::remove_of_object(disk, key, sha256)?;
     }
     if let EvictResult::Evicted { size_bytes } = result {
-        disk.events.emit(Event::Evicted { sha256, size_bytes });
+        disk.events.emit(Event::Evicted {
+            sha256,
+            size_bytes,
+            reason,
+        });
     }
     Ok(result)
 }

@@ -112,9 +112,11 @@ fn facts_of(event: &Event) -> Value {
             json!({ "urls": redacted(targets), "detail": detail })
         }
         Event::Repaired { targets } => json!({ "urls": redacted(targets) }),
-        Event::Evicted { sha256, size_bytes } => {
-            json!({ "sha256": sha256, "size_bytes": size_bytes })
-        }
+        Event::Evicted {
+            sha256,
+            size_bytes,
+            reason,
+        } => json!({ "sha256": sha256, "size_bytes": size_bytes, "reason": reason.as_str() }),
         Event::BucketFailed { detail } | Event::DiskFailed { detail } => {
             json!({ "detail": detail })
         }

@@ -7,7 +7,7 @@ use super::label::{ByLabel, Label};
 use super::page::{Labels, MetricFamily, MetricsPage};
 use super::requests::RequestCounts;
 use super::upstream::{FetchCounts, OriginCounts};
-use crate::model::{Counter, EventCounts};
+use crate::model::{Counter, EventCounts, EvictionCounts};
 
 /// Writes all counts of the ledger.
 pub fn write_facts(page: &mut MetricsPage<'_>, facts: &Facts) -> fmt::Result {
@@ -166,21 +166,24 @@ fn write_events(page: &mut MetricsPage<'_>, counts: &EventCounts) -> fmt::Result
             "Bytes of the objects that were stored.",
             &counts.stored_bytes,
         ),
-        (
-            "millpond_evicted_objects",
-            "Objects that were removed from the disk to make space.",
-            &counts.evicted_objects,
-        ),
-        (
-            "millpond_evicted_bytes",
-            "Bytes of the objects that were removed to make space.",
-            &counts.evicted_bytes,
-        ),
     ];
     for (name, help, count) in totals {
         page.counters(MetricFamily { name, help }, alone(count))?;
     }
-    Ok(())
+    let evicted = |count: fn(&EvictionCounts) -> u64| {
+        let reasons = counts.evicted();
+        reasons.map(move |(reason, counts)| (vec![("reason", reason.as_str())], count(counts)))
+    };
+    let objects = MetricFamily {
+        name: "millpond_evicted_objects",
+        help: "Objects that were removed from the disk, by reason.",
+    };
+    page.counters(objects, evicted(|counts| counts.objects.get()))?;
+    let bytes = MetricFamily {
+        name: "millpond_evicted_bytes",
+        help: "Bytes of the objects that were removed from the disk, by reason.",
+    };
+    page.counters(bytes, evicted(|counts| counts.bytes.get()))
 }
 
 /// Returns a counter without labels.

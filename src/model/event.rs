@@ -6,6 +6,28 @@ use super::cause::Cause;
 use super::client_net::ClientNet;
 use super::{Sha256, Target};
 
+/// Reason why an object was removed from the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EvictionReason {
+    /// Millpond needed space or inodes for other objects.
+    Space,
+    /// An operator or a job ordered it.
+    Operator,
+}
+
+impl EvictionReason {
+    /// All reasons, in the order of their declaration.
+    pub const ALL: [Self; 2] = [Self::Space, Self::Operator];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Space => "space",
+            Self::Operator => "operator",
+        }
+    }
+}
+
 /// Event of one module. Events contain no secrets: a [`Target`] prints itself redacted.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -30,8 +52,12 @@ pub enum Event {
     },
     /// Corrupt objects were repaired, from the bucket or from upstream.
     Repaired { targets: Vec<Target> },
-    /// An object was removed from the disk to make space.
-    Evicted { sha256: Sha256, size_bytes: u64 },
+    /// An object was removed from the disk.
+    Evicted {
+        sha256: Sha256,
+        size_bytes: u64,
+        reason: EvictionReason,
+    },
     /// The bucket is unreachable, rejects requests, or is full.
     BucketFailed { detail: String },
     /// The bucket works again.

@@ -3,18 +3,24 @@
 
 use super::cause::Cause;
 use super::counter::Counter;
-use super::event::Event;
+use super::event::{Event, EvictionReason};
 
 /// Counts of all events since the start of the process.
 #[derive(Debug, Default)]
 pub struct EventCounts {
     pub stored_objects: Counter,
     pub stored_bytes: Counter,
-    /// Objects that were removed from the disk to make space.
-    pub evicted_objects: Counter,
-    pub evicted_bytes: Counter,
+    /// Objects that were removed from the disk, in the order of [`EvictionReason::ALL`].
+    evicted: [EvictionCounts; EvictionReason::ALL.len()],
     /// In the order of [`Cause::ALL`].
     failures: [Counter; Cause::ALL.len()],
+}
+
+/// Counts of the objects that were removed for one reason.
+#[derive(Debug, Default)]
+pub struct EvictionCounts {
+    pub objects: Counter,
+    pub bytes: Counter,
 }
 
 impl EventCounts {
@@ -25,9 +31,12 @@ impl EventCounts {
                 self.stored_objects.increment();
                 self.stored_bytes.add(*size_bytes);
             }
-            Event::Evicted { size_bytes, .. } => {
-                self.evicted_objects.increment();
-                self.evicted_bytes.add(*size_bytes);
+            Event::Evicted {
+                size_bytes, reason, ..
+            } => {
+                let counts = &self.evicted[*reason as usize];
+                counts.objects.increment();
+                counts.bytes.add(*size_bytes);
             }
             Event::FetchFailed { cause, .. } => self.record_failure(*cause),
             Event::CorruptionFound { .. } => self.record_failure(Cause::Corruption),
@@ -39,6 +48,11 @@ impl EventCounts {
 
     fn record_failure(&self, cause: Cause) {
         self.failures[cause as usize].increment();
+    }
+
+    /// Returns what was removed from the disk for each reason.
+    pub fn evicted(&self) -> impl Iterator<Item = (EvictionReason, &EvictionCounts)> {
+        EvictionReason::ALL.into_iter().zip(&self.evicted)
     }
 
     /// Returns how often each cause was reported.

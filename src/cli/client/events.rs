@@ -63,7 +63,7 @@ fn show(line: &[u8], form: OutputForm) -> Result<Reader, Failure> {
 fn line_of(event: &Value) -> String {
     let urls = event["urls"].as_array().into_iter().flatten();
     let mut words: Vec<String> = urls.map(|url| text(url).to_owned()).collect();
-    for name in ["url", "sha256", "cause", "detail"] {
+    for name in ["url", "sha256", "cause", "reason", "detail"] {
         let word = text(&event[name]);
         if !word.is_empty() {
             words.push(word.to_owned());

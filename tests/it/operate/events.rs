@@ -1,9 +1,11 @@
 //! Events that operators follow: the recent ones, and the next ones as they happen.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::harness::{Answer, Gateway, Nginx, Origin, Reply, archive, eventually, sha256};
+use crate::harness::{Answer, Gateway, Nginx, Origin, Reply, archive, encoded, eventually, sha256};
 use crate::nginx::requests::behind_nginx;
+use crate::operate::jobs;
+use crate::operate::metrics::Samples;
 
 const EVENTS: &str = "/api/v1/events";
 const LINES: &str = "application/x-ndjson";
@@ -148,6 +150,63 @@ fn places_of_followers_are_bounded() {
         let request = gateway.operate("GET", &format!("{EVENTS}?follow=false"));
         (request.send().status == 200).then_some(())
     });
+}
+
+/// Returns the evictions among the events, as digest and reason.
+fn evictions(gateway: &Gateway) -> Vec<(String, String)> {
+    let events = recent(gateway).into_iter();
+    let evicted = events.filter(|event| event["type"] == "evicted");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    evicted
+        .map(|event| (text(&event["sha256"]), text(&event["reason"])))
+        .collect()
+}
+
+#[test]
+fn evictions_state_their_reason() {
+    let origin = Origin::start();
+    let builder = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .text("cache.max_size", "1MiB");
+    let gateway = builder.text("cache.maintenance_interval", "1h").start();
+    let bodies: Vec<_> = (0..6).map(|seed| archive(30 + seed, 250_000)).collect();
+    let url = |number: usize| origin.url(&format!("/x-{number}.0.tar.gz"));
+    for (number, body) in bodies.iter().enumerate() {
+        origin.serve(&format!("/x-{number}.0.tar.gz"), Reply::file(body));
+        gateway.assert_serves(&url(number), body);
+        gateway.await_stored(&url(number));
+    }
+    let for_space = eventually("objects were evicted for space", || {
+        let evicted = evictions(&gateway);
+        (evicted.len() >= 2).then_some(evicted)
+    });
+    assert_eq!(for_space[0], (sha256(&bodies[0]), "space".to_owned()));
+    assert!(for_space.iter().all(|(_, reason)| reason == "space"));
+    // By an operator with its object, by a job, and with its target.
+    let object = format!("/api/v1/objects/sha256/{}", sha256(&bodies[5]));
+    gateway.operate("DELETE", &object).send().assert_status(200);
+    let evict = json!({"kind": "evict", "targets": [url(4)]});
+    jobs::await_end(&gateway, &jobs::start(&gateway, &evict));
+    let target = format!("/api/v1/objects?url={}", encoded(&url(3)));
+    gateway.operate("DELETE", &target).send().assert_status(200);
+    let wanted: Vec<_> = [5, 4, 3]
+        .map(|at: usize| (sha256(&bodies[at]), "operator".to_owned()))
+        .into();
+    let (by_operators, for_space) = eventually("the operator's evictions are recorded", || {
+        let all = evictions(&gateway).into_iter();
+        let parts: (Vec<_>, Vec<_>) = all.partition(|(_, reason)| reason == "operator");
+        (parts.0.len() == 3).then_some(parts)
+    });
+    assert_eq!(by_operators, wanted);
+    let samples = Samples::of(&gateway);
+    let reason = [r#"reason="operator""#];
+    let count = samples.sum("millpond_evicted_objects_total", &reason);
+    let bytes = samples.sum("millpond_evicted_bytes_total", &reason);
+    assert_eq!((count, bytes), (3, 750_000));
+    let space = [r#"reason="space""#];
+    let count = samples.sum("millpond_evicted_objects_total", &space);
+    assert_eq!(count, for_space.len() as u64);
 }
 
 #[test]

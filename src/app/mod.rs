@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 
 use crate::admin::{AdminService, AdminServices, Tokens};
 use crate::cache::{Cache, OpenMode};
@@ -41,7 +42,7 @@ use crate::passthrough::PassThrough;
 use crate::policy::Policy;
 use crate::scrub::{ObjectScrubber, run_scrubs};
 use crate::services::{FetchLimits, Services};
-use crate::ui::LivePage;
+use crate::ui::{HistoryFile, LiveFeed, LivePage};
 use crate::users::DownloadUsers;
 use instance_name::instance_name;
 use policy_tasks::run_policy_tasks;
@@ -59,10 +60,14 @@ pub use reload::Reload;
 /// is over.
 const LAST_FETCH_GRACE: Duration = Duration::from_millis(100);
 
+/// How long the last writing of the traffic may take.
+const LAST_SAVE_LIMIT: Duration = Duration::from_secs(2);
+
 /// The running parts, in the order in which they stop.
 struct Running {
     dns: Option<Dns>,
     page: JoinHandle<()>,
+    live_page: LivePage,
     server: HttpServer,
     jobs: Arc<Jobs>,
     fetcher: Fetcher,
@@ -126,7 +131,7 @@ async fn start(
     let admin = Arc::new(build_admin(&config, &services, &gateway)?);
     let scrubber = ObjectScrubber::new(services.repair_sources());
     let jobs = start_jobs(&config, &admin, scrubber).await?;
-    let (page, page_feed) = LivePage::new(Arc::clone(&facts));
+    let (live_page, page_feed) = open_page(&config, &facts).await?;
     let service = HttpService::new(
         Arc::clone(&gateway),
         OperatorServices {
@@ -149,7 +154,7 @@ async fn start(
         Reports {
             log,
             facts: Arc::clone(&facts),
-            page,
+            page: live_page.clone(),
         },
         AdmissionControl::new(budget.admission, &services.policy.client_share()),
     );
@@ -162,6 +167,7 @@ async fn start(
     let running = Running {
         dns,
         page,
+        live_page,
         server,
         jobs,
         fetcher: services.fetcher,
@@ -261,6 +267,17 @@ async fn start_jobs(
         .map_err(|panic| AppError::System(panic.to_string()))
 }
 
+/// Creates the page on a thread for blocking work, since the traffic of earlier processes is read.
+async fn open_page(config: &Config, facts: &Arc<Facts>) -> Result<(LivePage, LiveFeed), AppError> {
+    let (file, facts) = (
+        HistoryFile::new(&config.gateway.state_dir),
+        Arc::clone(facts),
+    );
+    spawn_blocking(move || LivePage::new(facts, file))
+        .await
+        .map_err(|panic| AppError::System(panic.to_string()))
+}
+
 /// Starts maintenance, health checks, scrubs, and the DNS publisher if it is configured.
 fn start_background(
     config: &Config,
@@ -290,6 +307,7 @@ async fn stop(running: Running, grace: Duration) {
     let Running {
         dns,
         page,
+        live_page,
         server,
         jobs,
         fetcher,
@@ -315,6 +333,14 @@ async fn stop(running: Running, grace: Duration) {
         .stop(grace.saturating_sub(began.elapsed()).max(LAST_FETCH_GRACE))
         .await;
     summary.write();
+    // A disk that hangs must not keep the process.
+    drop(
+        timeout(
+            LAST_SAVE_LIMIT,
+            spawn_blocking(move || live_page.save_history()),
+        )
+        .await,
+    );
     maintenance.stop().await;
     notifier.stop().await;
     policy_tasks.abort();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::builtin_pages::readiness;
@@ -54,6 +55,7 @@ async fn publish_snapshots(service: Arc<HttpService>, mut feed: LiveFeed) {
     let mut ticks = interval(SNAPSHOT_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut slow = SlowFacts::default();
+    let mut saving: Option<JoinHandle<()>> = None;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -61,6 +63,12 @@ async fn publish_snapshots(service: Arc<HttpService>, mut feed: LiveFeed) {
         }
         // The series goes on without viewers.
         let (periods, since_start) = feed.sample();
+        // A disk that hangs delays the file, and never the page.
+        if saving.as_ref().is_none_or(JoinHandle::is_finished)
+            && let Some(save) = feed.due_save()
+        {
+            saving = Some(spawn_blocking(save));
+        }
         let Some(reader) = feed.reader() else {
             feed.clear();
             continue;
@@ -100,6 +108,7 @@ async fn read_snapshot(service: &HttpService, feed: &LiveFeed, reader: &ListRead
     Snapshot {
         name: service.name.as_str().to_owned(),
         started_at: feed.started_at(),
+        traffic_since: feed.known_since(),
         readiness: readiness(service).map_err(str::to_owned),
         incidents: operators.incidents.newest_first(),
         gauges,

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::histogram::as_float;
 use super::requests::{ByteSource, Outcome, RequestCounts, TransferEnd};
 use super::upstream::{BucketCounts, FetchCounts, LookupCounts, OriginCounts};
@@ -21,7 +23,7 @@ pub struct Facts {
 }
 
 /// Sums that people compare: how many requests and bytes the cache has saved.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrafficTotals {
     pub requests: u64,
     /// Whole files that clients asked for with GET and got, also from a redirect. Ranges, HEAD,
@@ -72,16 +74,64 @@ impl TrafficTotals {
     /// Returns the sums since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
+        self.combine(earlier, |sum, part| sum - part)
+    }
+
+    /// Returns the sums of both.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        self.combine(other, |sum, part| sum + part)
+    }
+
+    /// Returns whether each sum is as large as that of `earlier`, so that [`Self::since`] exists.
+    #[must_use]
+    pub fn covers(&self, earlier: &Self) -> bool {
+        let mut pairs = self.sums().into_iter().zip(earlier.sums());
+        pairs.all(|(sum, part)| sum >= part)
+    }
+
+    /// Returns whether no sum is greater than `bound`.
+    #[must_use]
+    pub fn is_at_most(&self, bound: u64) -> bool {
+        self.sums().into_iter().all(|sum| sum <= bound)
+    }
+
+    fn sums(&self) -> [u64; 9] {
+        let Self {
+            requests,
+            downloads,
+            hits,
+            sent_bytes,
+            hit_bytes,
+            received_bytes,
+            aborted_responses,
+            fetches_stored,
+            fetches_failed,
+        } = *self;
+        [
+            requests,
+            downloads,
+            hits,
+            sent_bytes,
+            hit_bytes,
+            received_bytes,
+            aborted_responses,
+            fetches_stored,
+            fetches_failed,
+        ]
+    }
+
+    fn combine(&self, other: &Self, with: impl Fn(u64, u64) -> u64) -> Self {
         Self {
-            requests: self.requests - earlier.requests,
-            downloads: self.downloads - earlier.downloads,
-            hits: self.hits - earlier.hits,
-            sent_bytes: self.sent_bytes - earlier.sent_bytes,
-            hit_bytes: self.hit_bytes - earlier.hit_bytes,
-            received_bytes: self.received_bytes - earlier.received_bytes,
-            aborted_responses: self.aborted_responses - earlier.aborted_responses,
-            fetches_stored: self.fetches_stored - earlier.fetches_stored,
-            fetches_failed: self.fetches_failed - earlier.fetches_failed,
+            requests: with(self.requests, other.requests),
+            downloads: with(self.downloads, other.downloads),
+            hits: with(self.hits, other.hits),
+            sent_bytes: with(self.sent_bytes, other.sent_bytes),
+            hit_bytes: with(self.hit_bytes, other.hit_bytes),
+            received_bytes: with(self.received_bytes, other.received_bytes),
+            aborted_responses: with(self.aborted_responses, other.aborted_responses),
+            fetches_stored: with(self.fetches_stored, other.fetches_stored),
+            fetches_failed: with(self.fetches_failed, other.fetches_failed),
         }
     }
 

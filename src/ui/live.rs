@@ -15,6 +15,7 @@ use super::failure_log::FailureLog;
 use super::series::{Period, TrafficSeries};
 use super::snapshot::Snapshot;
 use super::target_index::TargetIndex;
+use super::traffic_history::HistoryFile;
 use crate::admin::ListReader;
 use crate::metrics::{Facts, TrafficTotals};
 use crate::model::{Event, lock};
@@ -30,6 +31,9 @@ const MAX_VIEW_AGE: Duration = Duration::from_mins(10);
 
 /// Time after the last request of an operator for which the index of targets is kept.
 const INDEX_KEPT_FOR: Duration = Duration::from_mins(5);
+
+/// Time between two writings of the history. So much of it is lost if the process is killed.
+const SAVE_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Rights of a viewer. The page hides actions that the API would refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +63,7 @@ struct PageState {
     /// Notified when a viewer has come or a search needs the index.
     wake: Notify,
     series: Mutex<TrafficSeries>,
+    history: HistoryFile,
     failures: Mutex<FailureLog>,
     index: TargetIndex,
 }
@@ -75,6 +80,7 @@ pub struct LiveFeed {
     state: Arc<PageState>,
     blocks: watch::Sender<Vec<Block>>,
     snapshots: u64,
+    saved_at: Instant,
 }
 
 /// One view of the page. Dropping it gives its place to another viewer.
@@ -96,16 +102,19 @@ pub enum PageLine {
 }
 
 impl LivePage {
-    /// Creates the page and its feed.
+    /// Creates the page and its feed, with the traffic of earlier processes. Blocks.
     #[must_use]
-    pub fn new(facts: Arc<Facts>) -> (Self, LiveFeed) {
+    pub fn new(facts: Arc<Facts>, history: HistoryFile) -> (Self, LiveFeed) {
+        let stored = history.load();
+        let series = TrafficSeries::new(Instant::now(), SystemTime::now(), stored.as_ref());
         let state = Arc::new(PageState {
             facts,
             started_at: SystemTime::now(),
             viewers: Arc::new(Semaphore::new(MAX_VIEWERS)),
             reader: Mutex::default(),
             wake: Notify::new(),
-            series: Mutex::new(TrafficSeries::new(Instant::now(), SystemTime::now())),
+            series: Mutex::new(series),
+            history,
             failures: Mutex::default(),
             index: TargetIndex::default(),
         });
@@ -114,6 +123,7 @@ impl LivePage {
             state: Arc::clone(&state),
             blocks: sender,
             snapshots: 0,
+            saved_at: Instant::now(),
         };
         let page = Self {
             state,
@@ -147,6 +157,11 @@ impl LivePage {
         &self.state.index
     }
 
+    /// Writes the traffic up to now, for a later process. Blocks.
+    pub fn save_history(&self) {
+        self.state.save_history();
+    }
+
     /// Returns the columns of the chart of a period.
     #[must_use]
     pub fn chart(&self, period: Period) -> Value {
@@ -155,7 +170,31 @@ impl LivePage {
     }
 }
 
+impl PageState {
+    fn save_history(&self) {
+        let (now, totals) = (Instant::now(), self.facts.totals());
+        let history = lock(&self.series).history(now, SystemTime::now(), totals);
+        self.history.save(&history);
+    }
+}
+
 impl LiveFeed {
+    /// Returns a function that writes the history, if that is due. It blocks.
+    pub fn due_save(&mut self) -> Option<impl FnOnce() + Send + use<>> {
+        if self.saved_at.elapsed() < SAVE_INTERVAL {
+            return None;
+        }
+        self.saved_at = Instant::now();
+        let state = Arc::clone(&self.state);
+        Some(move || state.save_history())
+    }
+
+    /// Returns since when the traffic is known.
+    #[must_use]
+    pub fn known_since(&self) -> SystemTime {
+        lock(&self.state.series).known_since()
+    }
+
     /// Returns the proof that a viewer or a recent search has given.
     #[must_use]
     pub fn reader(&self) -> Option<Arc<ListReader>> {

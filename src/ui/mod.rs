@@ -17,6 +17,7 @@ mod shown;
 mod snapshot;
 mod story;
 mod target_index;
+mod traffic_history;
 
 pub use assets::{Asset, AssetForm};
 pub use blocks::MAX_JOB_FAILURES;
@@ -28,3 +29,4 @@ pub use shell::{PublicStatus, render_shell};
 pub use snapshot::{BucketFacts, ChangedTarget, OtherBytes, Snapshot};
 pub use story::TargetStory;
 pub use target_index::{IndexedTarget, TargetIndex};
+pub use traffic_history::HistoryFile;

@@ -15,6 +15,8 @@ use crate::notify::Incident;
 pub struct Snapshot {
     pub name: String,
     pub started_at: SystemTime,
+    /// Date of the first known traffic.
+    pub traffic_since: SystemTime,
     /// Warnings of an instance that should get requests, or the reason why it should get none.
     pub readiness: Result<Vec<String>, String>,
     /// Newest first.

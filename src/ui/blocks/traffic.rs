@@ -56,8 +56,8 @@ pub fn bytes(snapshot: &Snapshot) -> Markup {
             }
         } }
         p.note {
-            "This process knows no traffic before its start, " (shown::time(snapshot.started_at))
-            "."
+            "The first known traffic is of " (shown::time(snapshot.traffic_since))
+            ". This process has started at " (shown::time(snapshot.started_at)) "."
         }
     }
 }

@@ -83,6 +83,69 @@ fn round_of_scrub_is_shown() {
     assert!(metric(&gateway, "millpond_scrub_round_age_seconds") > 1_000_000);
 }
 
+/// Returns a row of the table of hit ratios, as the texts of its cells.
+fn hits_of(gateway: &Gateway, period: &str) -> Vec<String> {
+    let mut view = View::open(&as_reader(gateway, "/ui/live"));
+    let html = view.await_text("hits", "since start");
+    let rows = html.split("<tr>").map(|row| {
+        let cells = row.split("</td>").map(|cell| {
+            let text = cell.rsplit('>').next().unwrap_or_default();
+            text.to_owned()
+        });
+        cells.filter(|cell| !cell.is_empty()).collect::<Vec<_>>()
+    });
+    let mut rows = rows.filter(|row| row.first().is_some_and(|name| name == period));
+    rows.next().unwrap_or_else(|| panic!("no {period}: {html}"))
+}
+
+#[test]
+fn traffic_survives_restarts() {
+    let origin = Origin::start();
+    let body = archive(1, 20_000);
+    origin.serve(PATH, Reply::file(&body));
+    let mut gateway = super::with_reader(&origin);
+    let url = origin.url(PATH);
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
+    gateway.assert_serves(&url, &body);
+    let file = gateway.state().join("traffic.json");
+    for round in 0..2_u64 {
+        gateway.restart();
+        for period in ["1h", "24h", "30d"] {
+            let row = hits_of(&gateway, period);
+            let (hits, downloads) = (1 + 2 * round, 2 + 2 * round);
+            assert_eq!(
+                row[3..5],
+                [hits.to_string(), downloads.to_string()],
+                "{row:?}"
+            );
+        }
+        assert_eq!(hits_of(&gateway, "since start")[4], "0");
+        for _ in 0..2 {
+            gateway.assert_serves(&url, &body);
+        }
+        eventually("both are counted", || {
+            (hits_of(&gateway, "since start")[4] == "2").then_some(())
+        });
+    }
+    // A damaged file is replaced.
+    gateway.stop();
+    let whole = std::fs::read(&file).expect("the traffic is written");
+    std::fs::write(&file, &whole[..whole.len() / 2]).expect("the file is writable");
+    gateway.restart();
+    assert!(
+        gateway
+            .log()
+            .text()
+            .contains("traffic of earlier processes cannot be read")
+    );
+    assert_eq!(hits_of(&gateway, "30d")[4], "0");
+    gateway.assert_serves(&url, &body);
+    gateway.stop();
+    gateway.restart();
+    assert_eq!(hits_of(&gateway, "30d")[3..5], ["1", "1"]);
+}
+
 #[test]
 fn scrub_job_is_on_the_page() {
     let origin = Origin::start();

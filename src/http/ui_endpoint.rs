@@ -19,6 +19,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use serde_json::json;
+use tokio::task::spawn_blocking;
 
 use super::api::{Query, permission_of};
 use super::builtin_pages::readiness;
@@ -257,9 +258,13 @@ async fn search(
     let live_page = &service.reports.page;
     live_page.note_reader(reader);
     live_page.index().wait_complete(INDEX_WAIT).await;
-    let text = text.trim();
-    let found = live_page.index().find(text);
-    Ok(html(SearchResults::new(text, found).render()))
+    let live_page = live_page.clone();
+    // A large index takes a while, and requests must not wait for it.
+    let rendered = spawn_blocking(move || {
+        let text = text.trim();
+        SearchResults::new(text, live_page.index().find(text)).render()
+    });
+    Ok(html(rendered.await.map_err(|_| RequestError::Unavailable)?))
 }
 
 async fn story(

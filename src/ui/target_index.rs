@@ -4,8 +4,9 @@
 //! are added as they are stored. It answers searches only: the story of a target comes from
 //! its files. The main type is [`TargetIndex`].
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,9 @@ const READ_PAUSE_FACTOR: u32 = 20;
 
 /// Words of a search. Each one costs a pass over all URLs.
 const MAX_WORDS: usize = 8;
+
+/// Targets that a search looks at before events may change the index.
+const TARGETS_PER_LOCK: usize = 4096;
 
 /// Targets of a search that are returned.
 const MAX_FOUND: usize = 100;
@@ -188,7 +192,8 @@ impl TargetIndex {
     }
 
     /// Finds the targets whose URL contains all words of a query, in any case, or whose digest
-    /// begins with the only word. Words behind the first `MAX_WORDS` are ignored.
+    /// begins with the only word. Words behind the first `MAX_WORDS` are ignored. It takes a while
+    /// in a large index, and events need not wait for its end.
     #[must_use]
     pub fn find(&self, query: &str) -> SearchMatches {
         let query = query.to_ascii_lowercase();
@@ -198,25 +203,41 @@ impl TargetIndex {
             _ => None,
         };
         let matches = |url: &str, target: &IndexedTarget| {
-            let url = url.to_ascii_lowercase();
+            // Most URLs have no capitals, and need no copy.
+            let is_lower = !url.bytes().any(|byte| byte.is_ascii_uppercase());
+            let url = if is_lower {
+                Cow::Borrowed(url)
+            } else {
+                Cow::Owned(url.to_ascii_lowercase())
+            };
             words.iter().all(|word| url.contains(word))
                 || digest_start.is_some_and(|start| target.sha256.to_string().starts_with(start))
         };
-        let state = lock(&self.state);
-        let mut found = SearchMatches {
-            indexed: state.targets.len(),
-            coverage: *self.coverage.borrow(),
-            ..SearchMatches::default()
-        };
-        for (url, (_, target)) in &state.targets {
-            if matches(url, target) {
-                found.total += 1;
-                if found.targets.len() < MAX_FOUND {
-                    found.targets.push((url.clone(), target.clone()));
+        let mut found = SearchMatches::default();
+        let mut last: Option<Box<str>> = None;
+        loop {
+            let state = lock(&self.state);
+            found.indexed = state.targets.len();
+            found.coverage = *self.coverage.borrow();
+            let begin = last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+            let behind = state
+                .targets
+                .range::<Box<str>, _>((begin, Bound::Unbounded));
+            let mut newest = None;
+            for (url, (_, target)) in behind.take(TARGETS_PER_LOCK) {
+                newest = Some(url);
+                if matches(url, target) {
+                    found.total += 1;
+                    if found.targets.len() < MAX_FOUND {
+                        found.targets.push((url.clone(), target.clone()));
+                    }
                 }
             }
+            match newest.cloned() {
+                Some(newest) => last = Some(newest),
+                None => return found,
+            }
         }
-        found
     }
 }
 

@@ -11,6 +11,7 @@ mod lists;
 mod service;
 mod storage_error;
 mod target_work;
+mod tier_work;
 mod token;
 mod wrong_tokens;
 
@@ -20,4 +21,7 @@ pub use import::{ImportUpload, KindCheck};
 pub use lists::{FullList, ListStart};
 pub use service::{AdminService, AdminServices};
 pub use target_work::{EnsuredTarget, EvictedTarget};
+pub use tier_work::{CopyReport, TierCopier};
 pub use token::{ListReader, Operator, Permission, Tokens, check_tokens};
+
+pub use crate::cache::Tier;

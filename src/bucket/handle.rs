@@ -161,6 +161,15 @@ impl Bucket {
         upload::put_object(&self.client, upload).await
     }
 
+    /// Returns whether the bucket has an object of this length.
+    ///
+    /// # Errors
+    /// [`BucketError`] if the bucket could not be read.
+    pub async fn has_object(&self, sha256: Sha256, size_bytes: u64) -> Result<bool, BucketError> {
+        let found = key_requests::head(&self.client, &self.keys().object(sha256)).await?;
+        Ok(found.is_some_and(|found| found.size_bytes == size_bytes))
+    }
+
     /// Returns the time within which a removal that another node has requested takes effect.
     #[must_use]
     pub fn removal_grace(&self) -> Duration {

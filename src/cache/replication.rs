@@ -7,7 +7,9 @@ use super::bucket_state::BucketState;
 use super::error::CacheError;
 use super::handle::Cache;
 use super::promote;
+use super::tier_copy::{self, Tier, TierCopy, TierPart};
 use super::upload_worker::{self, QueuePoll};
+use crate::model::{Key, Sha256};
 
 /// Uploads, promotions and inventories of a cache with a bucket.
 #[derive(Debug, Clone)]
@@ -58,6 +60,25 @@ impl Replication {
     /// Waits for the next use of an object, and stores it in the bucket if possible.
     pub async fn store_next_use(&self) {
         self.state().store_next_use().await;
+    }
+
+    /// Returns target and digest of records of a tier.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the tier cannot be read.
+    pub async fn list(&self, from: Tier, part: TierPart) -> Result<Vec<(Key, Sha256)>, CacheError> {
+        tier_copy::list(&self.cache, self.state(), from, part).await
+    }
+
+    /// Copies a record with its object to a tier, unless it has both. Evicts nothing for it.
+    ///
+    /// # Errors
+    /// [`CacheError`] if a tier fails.
+    pub async fn copy(&self, record: (Key, Sha256), to: Tier) -> Result<TierCopy, CacheError> {
+        match to {
+            Tier::Disk => tier_copy::copy_to_disk(&self.cache, self.state(), record).await,
+            Tier::Bucket => tier_copy::copy_to_bucket(&self.cache, self.state(), record).await,
+        }
     }
 
     /// Lists the bucket, and updates the index and the markers.

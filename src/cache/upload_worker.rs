@@ -27,7 +27,7 @@ pub enum QueuePoll {
 }
 
 /// Result of one upload.
-enum UploadOutcome {
+pub enum UploadOutcome {
     Done,
     /// The object is in the bucket, but must be checked again after this time.
     RecheckAfter(Duration),
@@ -74,7 +74,7 @@ pub async fn upload_next(cache: &Cache, state: &BucketState) -> Result<QueuePoll
 }
 
 /// Uploads the object first, then its record. So the bucket has the object of every record.
-async fn upload(
+pub async fn upload(
     cache: &Cache,
     state: &BucketState,
     pending: PendingUpload,

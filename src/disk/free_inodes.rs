@@ -67,6 +67,14 @@ pub fn kept_free(disk: &DiskStore) -> Result<Option<u64>, DiskError> {
     Ok(count(disk)?.map(|(_, wanted)| wanted))
 }
 
+/// Returns whether a new object leaves as many inodes free as eviction keeps.
+///
+/// # Errors
+/// [`DiskError::Io`] if the file system cannot be asked.
+pub fn has_spare(disk: &DiskStore) -> Result<bool, DiskError> {
+    Ok(count(disk)?.is_none_or(|(free, wanted)| free > wanted))
+}
+
 /// Returns the free inodes and the number that should be free. Returns `None` if the file system
 /// has no fixed number of inodes.
 fn count(disk: &DiskStore) -> Result<Option<(u64, u64)>, DiskError> {

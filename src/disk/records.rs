@@ -233,34 +233,67 @@ pub fn walk(
 ) -> Result<(), DiskError> {
     for folder in fs::read_dir(layout.records())? {
         let folder = folder?;
-        if !folder.file_type()?.is_dir() {
-            continue;
-        }
-        for target in fs::read_dir(folder.path())? {
-            let target = target?;
-            let Some(key) = target
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse::<Key>().ok())
-            else {
-                continue;
-            };
-            let Ok(entries) = fs::read_dir(target.path()) else {
-                continue;
-            };
-            for entry in entries {
-                let path = entry?.path();
-                if let Some(sha256) = digest_in_name(&path) {
-                    visit(key, sha256)?;
-                }
-            }
+        if folder.file_type()?.is_dir() {
+            walk_shard_folder(&folder.path(), &mut visit)?;
         }
     }
     for shard in (0..=u8::MAX).map(|shard| format!("{shard:02x}")) {
-        for (key, sha256) in compact_log::names(layout, &shard)? {
-            if !layout.record(key, sha256).exists() {
+        walk_log(layout, &shard, &mut visit)?;
+    }
+    Ok(())
+}
+
+/// Calls `visit` with target and digest of each record whose key begins with this byte.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails, or the error of `visit`.
+pub fn walk_shard(
+    layout: &Layout,
+    shard: u8,
+    visit: &mut impl FnMut(Key, Sha256) -> Result<(), DiskError>,
+) -> Result<(), DiskError> {
+    let shard = format!("{shard:02x}");
+    let folder = layout.records().join(&shard);
+    if folder.is_dir() {
+        walk_shard_folder(&folder, visit)?;
+    }
+    walk_log(layout, &shard, visit)
+}
+
+fn walk_shard_folder(
+    folder: &Path,
+    visit: &mut impl FnMut(Key, Sha256) -> Result<(), DiskError>,
+) -> Result<(), DiskError> {
+    for target in fs::read_dir(folder)? {
+        let target = target?;
+        let Some(key) = target
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<Key>().ok())
+        else {
+            continue;
+        };
+        let Ok(entries) = fs::read_dir(target.path()) else {
+            continue;
+        };
+        for entry in entries {
+            let path = entry?.path();
+            if let Some(sha256) = digest_in_name(&path) {
                 visit(key, sha256)?;
             }
+        }
+    }
+    Ok(())
+}
+
+fn walk_log(
+    layout: &Layout,
+    shard: &str,
+    visit: &mut impl FnMut(Key, Sha256) -> Result<(), DiskError>,
+) -> Result<(), DiskError> {
+    for (key, sha256) in compact_log::names(layout, shard)? {
+        if !layout.record(key, sha256).exists() {
+            visit(key, sha256)?;
         }
     }
     Ok(())

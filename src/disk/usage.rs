@@ -2,10 +2,10 @@
 
 use std::time::SystemTime;
 
-use super::DiskError;
 use super::index::LedgerTotals;
 use super::metadata_ledger::{FileUse, FileUseChange, MetadataKind};
 use super::store::DiskStore;
+use super::{DiskError, free_inodes};
 
 /// Changes of the small files, in bytes, with which the index is updated before the next periodic
 /// update. In a small cache it is a part of `cache.max_size` with [`FLUSH_DIVISOR`].
@@ -70,6 +70,19 @@ impl DiskStore {
             free_bytes: file_system.f_bavail.saturating_mul(file_system.f_frsize),
             free_inodes: file_system.f_favail,
         })
+    }
+
+    /// Returns whether a body of this length fits without an eviction, now or soon.
+    ///
+    /// # Errors
+    /// [`DiskError`] if the index or the file system fails.
+    pub fn has_space_for(&self, size_bytes: u64) -> Result<bool, DiskError> {
+        let usage = self.usage()?;
+        let used_bytes = usage.used_bytes.saturating_add(size_bytes);
+        let needed_bytes = size_bytes.saturating_add(self.config.min_free_bytes);
+        Ok(used_bytes <= usage.low_watermark_bytes
+            && needed_bytes <= usage.free_bytes
+            && free_inodes::has_spare(self)?)
     }
 
     /// Returns the sums of the index, with the changes that it does not have yet.

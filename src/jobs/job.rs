@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::JobError;
 use super::progress::Progress;
+use crate::admin::Tier;
 use crate::model::WantedFile;
 
 /// Bound on the targets of one job.
@@ -18,8 +19,8 @@ pub const MAX_TARGETS: usize = 100_000;
 /// Bound on the targets that one job works on at the same time.
 pub const MAX_CONCURRENCY: usize = 64;
 
-/// Parts of the folder in a scrub of all objects: one for each first byte of a digest.
-pub const SCRUB_PARTS: usize = 256;
+/// Parts of a job without targets: one for each first byte of a digest or a key.
+pub const PARTS: usize = 256;
 
 /// Digits of an identity: 12 of the time in milliseconds, 4 of a random number.
 const ID_DIGITS: usize = 16;
@@ -79,10 +80,25 @@ pub enum JobKind {
     Evict,
     /// Objects are read, and corrupt ones are repaired. Without targets, all objects are read.
     Scrub,
+    /// Records and objects are copied to the disk or to the bucket. Without targets, all are.
+    Migrate,
 }
 
 impl JobKind {
-    pub const ALL: [Self; 4] = [Self::Fetch, Self::Refresh, Self::Evict, Self::Scrub];
+    /// All kinds.
+    pub const ALL: [Self; 5] = [
+        Self::Fetch,
+        Self::Refresh,
+        Self::Evict,
+        Self::Scrub,
+        Self::Migrate,
+    ];
+
+    /// Returns whether a job without targets works on all stored files.
+    #[must_use]
+    pub fn can_work_on_all(self) -> bool {
+        matches!(self, Self::Scrub | Self::Migrate)
+    }
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -91,6 +107,7 @@ impl JobKind {
             Self::Refresh => "refresh",
             Self::Evict => "evict",
             Self::Scrub => "scrub",
+            Self::Migrate => "migrate",
         }
     }
 }
@@ -101,6 +118,7 @@ pub struct JobOrder {
     kind: JobKind,
     pub(super) files: Vec<WantedFile>,
     concurrency: usize,
+    pub(super) to: Option<Tier>,
 }
 
 impl JobOrder {
@@ -109,26 +127,32 @@ impl JobOrder {
         JobSpec {
             kind: self.kind,
             targets: match self.files.len() {
-                0 => SCRUB_PARTS,
+                0 => PARTS,
                 count => count,
             },
             concurrency: self.concurrency,
             created_at,
+            to: self.to,
         }
     }
 
-    /// Checks an order.
+    /// Checks an order. `to` is the destination of a job of kind `migrate`.
     ///
     /// # Errors
-    /// [`JobError::Invalid`] if there is no target, except for a scrub of all objects, or a number
-    /// is out of bounds.
+    /// [`JobError::Invalid`] if there is no target and the job cannot work on all, a number is out
+    /// of bounds, or the destination is missing or superfluous.
     pub fn new(
         kind: JobKind,
         files: Vec<WantedFile>,
         concurrency: usize,
+        to: Option<Tier>,
     ) -> Result<Self, JobError> {
+        if to.is_some() != (kind == JobKind::Migrate) {
+            let text = "a job of kind migrate, and no other, has the field to: disk or bucket";
+            return Err(JobError::Invalid(text.to_owned()));
+        }
         let files = WantedFile::merge(files);
-        if files.is_empty() && kind != JobKind::Scrub {
+        if files.is_empty() && !kind.can_work_on_all() {
             return Err(JobError::Invalid("the job has no target".to_owned()));
         }
         if files.len() > MAX_TARGETS {
@@ -143,6 +167,7 @@ impl JobOrder {
             kind,
             files,
             concurrency,
+            to,
         })
     }
 }
@@ -151,10 +176,13 @@ impl JobOrder {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct JobSpec {
     pub kind: JobKind,
-    /// Number of targets, or of parts of the folder in a scrub of all objects.
+    /// Number of targets, or of parts in a job that works on all.
     pub targets: usize,
     pub concurrency: usize,
     pub created_at: SystemTime,
+    /// Destination of a job of kind `migrate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Tier>,
 }
 
 /// A job at one time, as operators see it and as it is read from its files.

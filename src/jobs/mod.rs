@@ -1,5 +1,5 @@
-//! Jobs of operators: lists of targets that are fetched, refreshed, evicted or scrubbed in the
-//! background.
+//! Jobs of operators: lists of targets that are fetched, refreshed, evicted, scrubbed or copied
+//! between the disk and the bucket, in the background.
 //!
 //! A job is kept in a folder of its own below `state_dir`. It survives a restart and a kill, and
 //! goes on where it was. All work goes through the operator service, or the scrub. This module
@@ -20,4 +20,5 @@ pub use job::{
 pub use progress::{JobFailure, JobState, Progress};
 pub use service::Jobs;
 
+pub use crate::admin::Tier;
 pub use crate::scrub::ScrubRound;

@@ -15,7 +15,7 @@ use tokio::sync::{AcquireError, Mutex as AsyncMutex, OwnedSemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::job::{JobId, JobKind, JobSpec, JobView, SCRUB_PARTS};
+use super::job::{JobId, JobSpec, JobView, PARTS};
 use super::job_folder::JobFolder;
 use super::progress::{JobState, Progress};
 use super::work::{WorkUnit, Worker};
@@ -137,7 +137,7 @@ async fn work_through(job: &Job, context: &JobContext) -> io::Result<()> {
 
 /// Returns the units of a job: its targets, or the parts of the folder.
 fn units_of<'a>(spec: &JobSpec, files: &'a [WantedFile]) -> io::Result<Vec<WorkUnit<'a>>> {
-    if spec.kind == JobKind::Scrub && spec.targets == SCRUB_PARTS && files.is_empty() {
+    if spec.kind.can_work_on_all() && spec.targets == PARTS && files.is_empty() {
         return Ok((0..=u8::MAX).map(WorkUnit::Part).collect());
     }
     if files.len() != spec.targets {
@@ -153,7 +153,7 @@ async fn work_on(
     (at, unit): (usize, WorkUnit<'_>),
     results: &AsyncMutex<File>,
 ) {
-    let result = context.worker.work(job.spec.kind, at, unit).await;
+    let result = context.worker.work(&job.spec, at, unit).await;
     // The line is one write, so that a kill leaves no half of it in most cases.
     let mut line = serde_json::to_vec(&result).unwrap_or_default();
     line.push(b'\n');

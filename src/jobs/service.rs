@@ -89,6 +89,7 @@ impl Jobs {
         if self.tasks.is_closed() {
             return Err(JobError::Stopping);
         }
+        self.context.worker.check(&order)?;
         let jobs = Arc::clone(self);
         let created = self
             .tasks

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::job::JobKind;
+use super::error::JobError;
+use super::job::{JobKind, JobOrder, JobSpec};
 use super::progress::{Outcome, TargetResult};
-use crate::admin::{AdminError, AdminService, EnsuredTarget, Operator};
+use crate::admin::{
+    AdminError, AdminService, CopyReport, EnsuredTarget, Operator, Tier, TierCopier,
+};
 use crate::gateway::RequestError;
 use crate::model::{Target, WantedFile};
 use crate::scrub::{ObjectScrubber, ScrubReport, ScrubRound};
@@ -24,6 +27,7 @@ const BUSY_DELAY: Duration = Duration::from_secs(1);
 /// Works on the targets of jobs as an operator.
 pub struct Worker {
     admin: Arc<AdminService>,
+    copier: TierCopier,
     scrubber: ObjectScrubber,
     operator: Operator,
 }
@@ -32,7 +36,7 @@ pub struct Worker {
 #[derive(Debug, Clone, Copy)]
 pub enum WorkUnit<'a> {
     Target(&'a WantedFile),
-    /// The objects whose digests begin with this byte, which are scrubbed.
+    /// The objects or records whose digests or keys begin with this byte.
     Part(u8),
 }
 
@@ -40,10 +44,23 @@ impl Worker {
     #[must_use]
     pub fn new(admin: Arc<AdminService>, scrubber: ObjectScrubber) -> Self {
         Self {
+            copier: TierCopier::new(Arc::clone(&admin)),
             admin,
             scrubber,
             operator: Operator::of_jobs(),
         }
+    }
+
+    /// Checks whether the work of an order is possible.
+    ///
+    /// # Errors
+    /// [`JobError::Invalid`] if there is no bucket to copy to or from.
+    pub fn check(&self, order: &JobOrder) -> Result<(), JobError> {
+        if order.to.is_some() && !self.copier.has_bucket() {
+            let text = "a job of kind migrate needs the bucket of the section [s3]";
+            return Err(JobError::Invalid(text.to_owned()));
+        }
+        Ok(())
     }
 
     /// Returns the round of the service's own scrub, if it is known.
@@ -52,10 +69,16 @@ impl Worker {
     }
 
     /// Works on the unit at this position. Waits a bounded time while all permits are taken.
-    pub async fn work(&self, kind: JobKind, at: usize, unit: WorkUnit<'_>) -> TargetResult {
-        let (worked, url) = match unit {
-            WorkUnit::Target(file) => (self.work_on(kind, file).await, file.url.to_string()),
-            WorkUnit::Part(part) => (self.scrub_part(part).await, format!("objects/{part:02x}")),
+    pub async fn work(&self, spec: &JobSpec, at: usize, unit: WorkUnit<'_>) -> TargetResult {
+        let (worked, url) = match (unit, spec.to) {
+            (WorkUnit::Target(file), _) => (self.work_on(spec, file).await, file.url.to_string()),
+            (WorkUnit::Part(part), Some(to)) => (
+                self.copy_shard(part, to).await,
+                format!("records/{part:02x}"),
+            ),
+            (WorkUnit::Part(part), None) => {
+                (self.scrub_part(part).await, format!("objects/{part:02x}"))
+            }
         };
         let (outcome, bytes) = worked.unwrap_or_else(|error| (failed(&error), 0));
         TargetResult {
@@ -68,13 +91,13 @@ impl Worker {
 
     async fn work_on(
         &self,
-        kind: JobKind,
+        spec: &JobSpec,
         file: &WantedFile,
     ) -> Result<(Outcome, u64), AdminError> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.try_work(kind, file).await {
+            match self.try_work(spec, file).await {
                 Err(AdminError::Request(RequestError::Busy)) if tries < MAX_BUSY_TRIES => {
                     sleep(BUSY_DELAY).await;
                 }
@@ -85,16 +108,21 @@ impl Worker {
 
     async fn try_work(
         &self,
-        kind: JobKind,
+        spec: &JobSpec,
         file: &WantedFile,
     ) -> Result<(Outcome, u64), AdminError> {
         let target = Target::parse(file.url.as_str());
         let target = target.map_err(|error| RequestError::BadRequest(error.to_string()))?;
-        match kind {
+        match spec.kind {
             JobKind::Fetch => self.fetch(target, file).await,
             JobKind::Refresh => self.refresh(target, file).await,
             JobKind::Evict => self.evict(&target).await,
             JobKind::Scrub => self.scrub(&target).await,
+            JobKind::Migrate => {
+                let to = spec.to.ok_or(RequestError::Unavailable)?;
+                let copied = self.copier.copy_target(&self.operator, &target, to).await?;
+                Ok(result_of_copy(&copied))
+            }
         }
     }
 
@@ -145,12 +173,40 @@ impl Worker {
         })
     }
 
+    async fn copy_shard(&self, shard: u8, to: Tier) -> Result<(Outcome, u64), AdminError> {
+        let copied = self.copier.copy_shard(&self.operator, shard, to).await?;
+        Ok(result_of_copy(&copied))
+    }
+
     async fn scrub_part(&self, part: u8) -> Result<(Outcome, u64), AdminError> {
         Ok(match self.scrubber.disk_trouble() {
             Some(trouble) => (failed(&trouble), 0),
             None => result_of(self.scrubber.scrub_part(part).await),
         })
     }
+}
+
+/// Returns the outcome of a copy, and the number of bytes that were copied.
+fn result_of_copy(report: &CopyReport) -> (Outcome, u64) {
+    let outcome = match report {
+        CopyReport { damaged: 1.., .. } => {
+            let count = report.damaged;
+            failed(&format!(
+                "{count} damaged records or objects were not copied"
+            ))
+        }
+        CopyReport {
+            without_space: 1.., ..
+        } => {
+            let count = report.without_space;
+            failed(&format!(
+                "{count} objects were not copied, because the disk would evict others for them"
+            ))
+        }
+        CopyReport { copied: 0, .. } => Outcome::Unchanged,
+        _ => Outcome::Changed,
+    };
+    (outcome, report.copied_bytes)
 }
 
 /// Returns the outcome of a scrub, and the number of intact bytes that were read.

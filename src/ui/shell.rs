@@ -195,6 +195,8 @@ fn jobs() -> Markup {
                         option value="refresh" { "fetch again" }
                         option value="evict" { "evict the objects" }
                         option value="scrub" { "scrub: read, and repair corrupt objects" }
+                        option value="migrate disk" { "copy from the bucket to the disk" }
+                        option value="migrate bucket" { "copy from the disk to the bucket" }
                     }
                     label for="job-input" { "Text" }
                     select id="job-input" name="input" {
@@ -204,8 +206,8 @@ fn jobs() -> Markup {
                         option value="sbom" { "SPDX or CycloneDX document" }
                     }
                     label for="job-list" {
-                        "Paste the text. A fetch takes all kinds, other work a list. A scrub "
-                        "without a list reads all objects."
+                        "Paste the text. A fetch takes all kinds, other work a list. A scrub or a \
+                         copy without a list works on all objects."
                     }
                     textarea id="job-list" name="list" rows="5" required spellcheck="false" {}
                     label for="job-registries" {

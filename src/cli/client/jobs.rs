@@ -18,7 +18,7 @@ use super::url_list::UrlArgs;
 use crate::cli::exit::FailureCode;
 use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, Reader, print_line};
-use crate::jobs::{InvalidJobId, JobId, JobKind, JobState};
+use crate::jobs::{InvalidJobId, JobId, JobKind, JobState, Tier};
 use crate::model::{FileUrl, WantedFile};
 
 /// How often the gateway is asked for the state of a job.
@@ -29,6 +29,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
   millpond jobs
   millpond jobs start fetch -i sources.txt --wait
   millpond jobs scrub
+  millpond jobs migrate disk --wait
   millpond jobs show 0193a5b1c2d34e5f
   millpond jobs cancel 0193a5b1c2d34e5f
 
@@ -46,6 +47,8 @@ enum Action {
     Start(StartJob),
     /// Start a job that reads stored files, all of them without URLs, and repairs corrupt ones
     Scrub(ScrubJob),
+    /// Start a job that copies stored files, all of them without URLs, to the disk or the bucket
+    Migrate(MigrateJob),
     /// Show a job and the URLs that failed
     Show(OneJob),
     /// Cancel a job; what it has stored stays
@@ -74,6 +77,18 @@ struct ScrubJob {
 }
 
 #[derive(Args)]
+struct MigrateJob {
+    /// Copy what this one lacks from the other one
+    to: Tier,
+    /// URLs of the files
+    #[arg(value_name = "URL")]
+    urls: Vec<FileUrl>,
+    /// Wait for the end of the job; the exit code says whether all files are copied
+    #[arg(long)]
+    wait: bool,
+}
+
+#[derive(Args)]
 struct OneJob {
     /// Identity of the job
     #[arg(value_name = "ID")]
@@ -82,7 +97,8 @@ struct OneJob {
 
 impl ValueEnum for JobKind {
     fn value_variants<'a>() -> &'a [Self] {
-        &Self::ALL
+        // The job of kind migrate has a command of its own, since it needs a destination.
+        &[Self::Fetch, Self::Refresh, Self::Evict, Self::Scrub]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
@@ -91,8 +107,22 @@ impl ValueEnum for JobKind {
             Self::Refresh => "Fetch again; changed bytes are stored beside the old ones",
             Self::Evict => "Remove the bytes, and keep the records",
             Self::Scrub => "Read the bytes, and repair corrupt ones",
+            Self::Migrate => "Copy to the disk or the bucket",
         };
         Some(PossibleValue::new(self.as_str()).help(help))
+    }
+}
+
+impl ValueEnum for Tier {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Disk, Self::Bucket]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Disk => PossibleValue::new("disk").help("The cache folder of the gateway"),
+            Self::Bucket => PossibleValue::new("bucket").help("The bucket of its section [s3]"),
+        })
     }
 }
 
@@ -111,6 +141,11 @@ impl ManageJobs {
                 let urls: Vec<&str> = scrub.urls.iter().map(FileUrl::as_str).collect();
                 let order = json!({"kind": JobKind::Scrub, "targets": urls});
                 start(&api, &order, scrub.wait).await
+            }
+            Some(Action::Migrate(migrate)) => {
+                let urls: Vec<&str> = migrate.urls.iter().map(FileUrl::as_str).collect();
+                let order = json!({"kind": JobKind::Migrate, "to": migrate.to, "targets": urls});
+                start(&api, &order, migrate.wait).await
             }
             Some(Action::Show(job)) => {
                 let job = api.call(Method::GET, &resource_of(&job.id), &[]).await?;

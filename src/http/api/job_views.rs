@@ -11,7 +11,7 @@ use super::list_part::part_of;
 use super::query::Query;
 use super::values::Moment;
 use crate::gateway::RequestError;
-use crate::jobs::{JobKind, JobState, JobView};
+use crate::jobs::{JobKind, JobState, JobView, Tier};
 
 /// Bound on the jobs of one page.
 const MAX_PAGE_LENGTH: usize = 1000;
@@ -68,13 +68,16 @@ pub struct JobSummary {
     id: String,
     #[schema(value_type = JobKindName)]
     kind: JobKind,
+    /// Destination of a job of kind `migrate`.
+    #[schema(value_type = Option<TierName>)]
+    to: Option<Tier>,
     #[schema(value_type = JobStateName)]
     state: JobState,
     created: Moment,
     ended: Option<Moment>,
     /// Targets that the job works on at the same time.
     concurrency: usize,
-    /// Number of targets, or of parts of the folder in a scrub of all objects.
+    /// Number of targets, or of parts in a job that works on all stored files.
     targets: usize,
     /// Targets that are done, failures included.
     done: usize,
@@ -83,7 +86,7 @@ pub struct JobSummary {
     /// Targets that were stored although the directives of their origins forbid it.
     despite_directives: usize,
     failed: usize,
-    /// Bytes that were fetched, freed or read.
+    /// Bytes that were fetched, freed, read or copied.
     bytes: u64,
 }
 
@@ -117,6 +120,19 @@ pub enum JobKindName {
     Evict,
     /// Objects are read, and corrupt ones are repaired. Without targets, all objects are read.
     Scrub,
+    /// Records and objects are copied to the disk or to the bucket. Without targets, all are.
+    Migrate,
+}
+
+/// Destination of a job of kind `migrate`.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "describes the values of `Tier`")]
+pub enum TierName {
+    /// The disk gets all that it lacks from the bucket, and evicts nothing for it.
+    Disk,
+    /// The bucket gets all that it lacks from the disk.
+    Bucket,
 }
 
 /// State of a job.
@@ -189,6 +205,7 @@ impl From<&JobView> for JobSummary {
         Self {
             id: id.to_string(),
             kind: spec.kind,
+            to: spec.to,
             state: progress.state,
             created: spec.created_at.into(),
             ended: progress.ended_at.map(Into::into),

@@ -9,12 +9,12 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::job_input::{CreatedJob, JobTexts};
-use super::job_views::{JobDetails, JobKindName, JobList, JobQuery, JobSummary};
+use super::job_views::{JobDetails, JobKindName, JobList, JobQuery, JobSummary, TierName};
 use super::query::Query;
 use super::response::{ApiResponse, json_of, ok};
 use crate::admin::{AdminError, ListReader, Operator};
 use crate::gateway::RequestError;
-use crate::jobs::{JobError, JobId, JobKind, JobOrder, Jobs, MAX_TARGETS};
+use crate::jobs::{JobError, JobId, JobKind, JobOrder, Jobs, MAX_TARGETS, Tier};
 use crate::model::WantedFile;
 
 /// Bound on the body of an order, in bytes.
@@ -32,6 +32,10 @@ pub const NO_SUCH_JOB: AdminError = AdminError::NotFound("there is no such job")
 pub struct OrderBody {
     #[schema(value_type = JobKindName)]
     kind: JobKind,
+    /// Destination of a job of kind `migrate`, which needs a bucket.
+    #[serde(default)]
+    #[schema(value_type = Option<TierName>)]
+    to: Option<Tier>,
     /// Lines as in `list`.
     #[serde(default)]
     targets: Vec<String>,
@@ -173,7 +177,8 @@ fn parse_order(bytes: &[u8]) -> Result<(JobOrder, Vec<String>), AdminError> {
     };
     let named = texts.files(order.kind)?;
     files.extend(named.files);
-    let order = JobOrder::new(order.kind, files, order.concurrency).map_err(admin_error)?;
+    let order = JobOrder::new(order.kind, files, order.concurrency, order.to);
+    let order = order.map_err(admin_error)?;
     Ok((order, named.notes))
 }
 

@@ -316,17 +316,20 @@
   };
 
   const startJob = async (form) => {
-    const { kind, input, list, registries, concurrency } = form.elements;
+    const { kind: kinds, input, list, registries, concurrency } = form.elements;
+    // The value of a copy has its destination too.
+    const [kind, to] = kinds.value.split(" ");
     const order = {
-      kind: kind.value,
+      kind,
+      to,
       [input.value]: list.value,
       registries: registries.value.split(/\s+/).filter(Boolean),
       concurrency: Number(concurrency.value),
     };
     const count = list.value.split("\n").filter((line) => line.trim()).length;
-    let scope = count ? `It works on ${count} lines.` : "It reads all objects.";
+    let scope = count ? `It works on ${count} lines.` : "It works on all objects.";
     if (input.value !== "list") scope = "It fetches the files that the text names.";
-    if (!(await confirmed("Start the job", scope, order.kind))) return;
+    if (!(await confirmed("Start the job", scope, kinds.selectedOptions[0].textContent))) return;
     try {
       const response = await send("../api/v1/jobs", { method: "POST", body: JSON.stringify(order) });
       if (!response.ok) {
@@ -368,7 +371,7 @@
   });
   byId("job-kind").addEventListener("change", (event) => {
     const kind = event.target.value;
-    byId("job-list").required = kind !== "scrub";
+    byId("job-list").required = !/^(scrub|migrate)/.test(kind);
     byId("job-input").disabled = kind !== "fetch";
     if (kind !== "fetch") byId("job-input").value = "list";
   });

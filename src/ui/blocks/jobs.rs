@@ -34,7 +34,11 @@ fn row(job: &JobView) -> Markup {
     };
     let done = shown::share(progress.done as u64, spec.targets as u64);
     html! { tr data-job=(job.id.as_str()) {
-        td { (spec.kind.as_str()) " " code { (job.id.as_str()) } (failures(job)) }
+        td {
+            (spec.kind.as_str())
+            @if let Some(to) = spec.to { " to the " (to.as_str()) }
+            " " code { (job.id.as_str()) } (failures(job))
+        }
         td { span class=(class) { (progress.state.as_str()) } }
         td {
             progress max="100" value=(done) {}

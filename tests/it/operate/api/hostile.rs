@@ -71,6 +71,7 @@ impl Site {
             "observations",
             "quarantine",
             "compact",
+            "catalog",
         ] {
             let folder = self.gateway.cache().join(folder);
             if !folder.is_dir() {
@@ -234,6 +235,10 @@ fn hostile_orders_start_no_job() {
         json!({"kind": "evict", "targets": []}),
         json!({"kind": "evict", "list": "# only a comment\n\n"}),
         json!({"kind": "migrate", "targets": [url]}),
+        json!({"kind": "migrate", "to": "disk"}),
+        json!({"kind": "migrate", "to": "nowhere"}),
+        json!({"kind": "migrate", "to": ["disk"]}),
+        json!({"kind": "evict", "to": "disk", "targets": [url]}),
         json!({"kind": "EVICT", "targets": [url]}),
         json!({"kind": ["evict"], "targets": [url]}),
         json!({"kind": "evict", "targets": url}),
@@ -268,6 +273,38 @@ fn hostile_orders_start_no_job() {
         assert_harmless(&answer, true, &what);
     }
     site.assert_unchanged(&before, "an order");
+}
+
+#[test]
+fn hostile_lists_import_nothing() {
+    let site = Site::start();
+    let before = site.state();
+    let digest = "a".repeat(64);
+    let huge = format!("{digest}  x-1.0.tar.gz\n").repeat(220_000);
+    assert!(huge.len() > 16 << 20);
+    let long = format!("{digest}  {}\n", "x".repeat(100_000));
+    for (format, list) in [
+        ("sums", "x-1.0.tar.gz\n"),
+        ("sums", "zz  x-1.0.tar.gz\n"),
+        ("sums", &format!("{digest}  x\0y.tar.gz\n")),
+        ("sums", &format!("{digest}  x-1.0.tar.gz\nnonsense\n")),
+        ("sums", &format!("{digest}  ../../etc/passwd\u{1b}[31m\n")),
+        ("sums", &long),
+        ("sums", &huge),
+        ("sums", "<html>no list</html>"),
+        ("nonsense", &format!("{digest}  x-1.0.tar.gz\n")),
+        ("", &format!("{digest}  x-1.0.tar.gz\n")),
+        ("gentoo-manifest", "DIST x-1.0.tar.gz many SHA512 00\n"),
+        ("fedora-sources", "SHA512 (x-1.0.tar.gz) = 00\n"),
+    ] {
+        let request = site
+            .gateway
+            .operate("PUT", &format!("/api/v1/catalog?format={format}"));
+        let answer = request.body(list.as_bytes()).send();
+        let what = format!("{format} {}", &list[..list.len().min(100)]);
+        assert_harmless(&answer, true, &what);
+    }
+    site.assert_unchanged(&before, "a list");
 }
 
 #[test]

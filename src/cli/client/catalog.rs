@@ -22,6 +22,9 @@ use crate::model::Digest;
 /// Name of the file that stands for standard input.
 const STDIN: &str = "-";
 
+/// Bound on a list, in bytes. A gateway takes no longer one.
+const MAX_LIST_BYTES: u64 = 16 << 20;
+
 #[derive(Args)]
 #[command(after_help = "Examples:
   millpond catalog import sha256sums.txt
@@ -101,12 +104,19 @@ impl ImportLists {
 }
 
 fn read_list(file: &Path) -> std::io::Result<Vec<u8>> {
+    let mut list = Vec::new();
     if file.as_os_str() == STDIN {
-        let mut list = Vec::new();
-        std::io::stdin().read_to_end(&mut list)?;
-        return Ok(list);
+        let stdin = std::io::stdin().lock();
+        stdin.take(MAX_LIST_BYTES + 1).read_to_end(&mut list)?;
+    } else {
+        let file = std::fs::File::open(file)?;
+        file.take(MAX_LIST_BYTES + 1).read_to_end(&mut list)?;
     }
-    std::fs::read(file)
+    if list.len() as u64 > MAX_LIST_BYTES {
+        let text = format!("a list has at most {MAX_LIST_BYTES} bytes");
+        return Err(std::io::Error::other(text));
+    }
+    Ok(list)
 }
 
 fn suggested_format(file: &Path) -> ListFormat {

@@ -28,8 +28,9 @@ const STYLE_GZIP: &[u8] = include_bytes!("swagger-ui.css.gz");
 static BUNDLE: LazyLock<Bytes> = LazyLock::new(|| decoded(BUNDLE_GZIP));
 static STYLE: LazyLock<Bytes> = LazyLock::new(|| decoded(STYLE_GZIP));
 
-/// Validator of all files: the versions of Swagger UI and of Millpond.
-const TAG: &str = concat!("\"5.35.0-", env!("CARGO_PKG_VERSION"), "\"");
+/// Validator of all files: the versions of Swagger UI and of Millpond. It is weak, since the
+/// compressed and the plain form of a file have the same one.
+const TAG: &str = concat!("W/\"5.35.0-", env!("CARGO_PKG_VERSION"), "\"");
 
 /// Nothing but the files of the page, and the API of this gateway. Swagger UI has images in its
 /// style.

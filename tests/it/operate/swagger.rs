@@ -8,6 +8,9 @@ use crate::harness::{Gateway, Tool};
 
 const PAGE: &str = "/ui/api/";
 
+/// Clients that do not read. Whole copies for all of them would take 100 MiB.
+const UNREAD: usize = 80;
+
 #[test]
 fn browser_shows_operations_without_policy_violation() {
     let gateway = Gateway::builder().start();
@@ -113,4 +116,26 @@ fn files_are_compressed_for_clients_that_accept() {
         read.expect("the body is gzip");
         assert!(decoded == plain.body, "{name}");
     }
+}
+
+#[test]
+fn clients_that_do_not_read_cost_little() {
+    let gateway = Gateway::builder().start();
+    let path = format!("{PAGE}swagger-ui-bundle.js");
+    let whole = gateway.request("GET", &path).send();
+    assert!(whole.body.len() > 1 << 20, "the file is large");
+    let before = gateway.resident_mib();
+    let mut clients: Vec<_> = (0..UNREAD)
+        .map(|_| gateway.request("GET", &path).open())
+        .collect();
+    for client in &mut clients {
+        // The response has begun, and its buffers fill.
+        client.read(1);
+    }
+    let grown = gateway.resident_mib().saturating_sub(before);
+    assert!(grown < 48, "{UNREAD} clients cost {grown} MiB");
+    // Each still gets the whole file.
+    let mut last = clients.pop().expect("there are clients");
+    let rest = last.read(whole.body.len() - 1);
+    assert!(rest == whole.body[1..], "other bytes");
 }

@@ -236,6 +236,71 @@ fn search_and_story_show_a_target() {
 }
 
 #[test]
+fn search_needs_all_words() {
+    let origin = Origin::start();
+    let gateway = with_reader(&origin);
+    for (seed, path) in [
+        "/pub/Foo-1.0.tar.gz",
+        "/pub/foo-2.0.tar.gz",
+        "/bar/x-1.0.tar.gz",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let body = archive(seed as u64, 3000);
+        origin.serve(path, Reply::file(&body));
+        gateway.assert_serves(&origin.url(path), &body);
+        gateway.await_stored(&origin.url(path));
+    }
+    let found = |query: &str| {
+        let path = format!("/ui/search?q={}", encoded(query));
+        let html = as_reader(&gateway, &path).send().text();
+        html.matches("data-story=").count()
+    };
+    eventually("the records are read", || {
+        (found("tar.gz") == 3).then_some(())
+    });
+    let all_and_more = "tar gz foo pub 127 http .0 :// nothing";
+    for (query, count) in [
+        ("foo", 2),
+        ("FOO  1.0", 1),
+        ("2.0 foo pub", 1),
+        ("foo bar", 0),
+        ("*", 0),
+        ("foo%", 0),
+        // The ninth word is ignored.
+        (all_and_more, 2),
+    ] {
+        assert_eq!(found(query), count, "{query}");
+    }
+    let path = format!("/ui/search?q={}", "a".repeat(9000));
+    let refused = as_reader(&gateway, &path).send();
+    assert!(
+        [400, 414, 431].contains(&refused.status),
+        "{}",
+        refused.status
+    );
+    for query in ["q=a&q=b", "q=a&more=1", "more=1", "q=%ff"] {
+        let path = format!("/ui/search?{query}");
+        as_reader(&gateway, &path).send().assert_problem(400);
+    }
+    for query in ["", "period=2h", "period=1h&period=1h", "period=1h&more=1"] {
+        let path = format!("/ui/chart?{query}");
+        as_reader(&gateway, &path).send().assert_problem(400);
+    }
+    for query in [
+        "",
+        "url=",
+        "url=x%20y",
+        "url=file:///etc/passwd",
+        "url=http://a/b&more=1",
+    ] {
+        let path = format!("/ui/target?{query}");
+        as_reader(&gateway, &path).send().assert_problem(400);
+    }
+}
+
+#[test]
 fn hostile_names_stay_text() {
     let origin = Origin::start();
     let gateway = with_reader(&origin);

@@ -122,6 +122,32 @@ fn hostile_urls_are_refused_by_commands() {
     assert_eq!(jobs["total"], 0, "{jobs}");
 }
 
+/// Commands for several files have a line for each, and a summary.
+#[test]
+fn unreadable_specs_are_refused() {
+    let desk = Desk::new();
+    let before = desk.files();
+    for arguments in [
+        &["spec", "list", "absent.spec"][..],
+        &["spec", "ensure", "absent.spec"],
+        &["spec", "rewrite", "absent.spec"],
+        &["spec", "import", "absent.spec"],
+        &["spec", "list", "/dev/zero"],
+        &["spec", "ensure", "own.tar.gz"],
+    ] {
+        let run = desk.run(arguments);
+        assert!(matches!(run.code, Some(1..=4)), "{arguments:?}: {run:?}");
+        let mut lines = run.stderr.lines();
+        assert!(
+            lines.all(|line| !line.contains(char::is_control)),
+            "{run:?}"
+        );
+        assert!(run.stderr.contains(arguments[2]), "{run:?}");
+        assert!(!run.stderr.contains("panicked"), "{run:?}");
+    }
+    assert!(desk.files() == before, "a command has changed something");
+}
+
 #[test]
 fn wrong_arguments_are_refused_by_commands() {
     let desk = Desk::new();
@@ -169,6 +195,21 @@ fn wrong_arguments_are_refused_by_commands() {
         &["jobs", "show", "../../etc/passwd"],
         &["jobs", "show", &long],
         &["jobs", "cancel", "0123456789abcdef"],
+        &["jobs", "scrub", "file:///etc/passwd"],
+        &["jobs", "migrate"],
+        &["jobs", "migrate", "nowhere"],
+        &["jobs", "migrate", "disk", "--wait"],
+        &["jobs", "migrate", "bucket", "http://"],
+        &["catalog", "import"],
+        &["catalog", "import", "absent"],
+        &["catalog", "import", "own.tar.gz"],
+        &["catalog", "import", "/dev/zero"],
+        &["catalog", "import", "own.tar.gz", "--format", "nonsense"],
+        &["catalog", "search"],
+        &["catalog", "search", "sha256:zz"],
+        &["fetches", "extra"],
+        &["ensure", "--lockfile", "absent"],
+        &["ensure", "--lockfile", "own.tar.gz"],
         &["events", "--nonsense"],
         &["top", "-n", "x"],
         &["doctor", "--nginx", "absent"],
@@ -194,6 +235,11 @@ fn wrong_arguments_are_refused_by_commands() {
         &["scrub", "--set", "cache.dir=/proc/nowhere"],
         &["gc", "--config", "absent"],
         &["completions", "tcsh"],
+        &["render-config", "nonsense"],
+        &["render-config", &long],
+        &["ca", "show", "--config", "absent"],
+        &["ca", "init", "--config", "absent"],
+        &["catalog", "search", "x", "--gateway", "ftp://example.org"],
         &["man", "/proc/nowhere"],
         &["status", "--gateway", "ftp://example.org"],
         &["status", "--gateway", &long],

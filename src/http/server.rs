@@ -62,7 +62,15 @@ impl Listeners {
             let address = address.to_owned();
             async move {
                 listen(&address).await.map_err(|why| {
-                    ConfigError::new(key, format!("cannot listen on {address}: {why}"))
+                    let advice = match why.kind() {
+                        io::ErrorKind::AddrInUse => {
+                            "; stop the program that listens there, or \
+                             choose another address"
+                        }
+                        _ => "",
+                    };
+                    let text = format!("cannot listen on {address}: {why}{advice}");
+                    ConfigError::new(key, text)
                 })
             }
         };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::api_client::ApiClient;
 use super::failure::Failure;
-use super::table::{ListForm, SizeForm, text};
+use super::table::{ListForm, SizeForm, counted, text};
 use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, Reader, print_line};
 use crate::model::{HumanDuration, Sha256};
@@ -95,8 +95,8 @@ impl Totals {
 
     fn line(&self, sizes: SizeForm) -> String {
         format!(
-            "{} files, {} of them cached with {}, {} pinned",
-            self.files,
+            "{}, {} of them cached with {}, {} pinned",
+            counted(&json!(self.files), "file"),
             self.cached,
             sizes.total(self.cached_bytes),
             self.pinned

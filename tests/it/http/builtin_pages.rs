@@ -186,7 +186,7 @@ fn address_in_use_is_named() {
             run.code,
             run.stderr
         );
-        assert_names(&run.stderr, &[&address]);
+        assert_names(&run.stderr, &[key, &address, "choose another address"]);
     }
 }
 

@@ -3,6 +3,8 @@
 
     scripts/test-page.py            tests the page; MILLPOND selects an existing binary
 
+    MILLPOND=target/release/millpond EVENTS_A_SECOND=1000 tests/ui
+
 The page has 10,000 objects. Checked are token, search, story, pin, import, job, incident, changed
 target, hostile names, keyboard and widths; that no error is in the console, that no request goes
 elsewhere, and that input is answered within 200 ms. Screenshots are in target/run/ui. Everything
@@ -10,7 +12,6 @@ runs on loopback. As root, the test installs missing Debian packages. Exit code 
 browser, and nothing was tested.
 """
 
-import datetime
 import hashlib
 import json
 import os
@@ -29,11 +30,13 @@ from world import READER, Gateway, Origin, archive, quoted  # noqa: E402
 
 OBJECTS = 10_000
 ANSWER_MS = 200
-EVENTS = 10_000
-# The job makes as many events a second as the machine gives, about a thousand on two cores. Below
-# this rate, other programs have taken the machine and the figures mean nothing.
-MIN_EVENT_RATE = 500
-MAX_LOAD_SECONDS = 20
+# Failing fetches of jobs make the events. A build without optimization needs a core for 500.
+EVENTS_A_SECOND = int(os.environ.get("EVENTS_A_SECOND", "400"))
+# Below this part of the rate, other programs have taken the machine, and the figures mean nothing.
+MIN_RATE_SHARE = 0.9
+WORDS = 20
+# Of so many words, single ones may wait for other programs of the machine.
+MAX_LATE = 1
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 SHOTS = TARGET / "run/ui"
 
@@ -70,10 +73,6 @@ def install_browser():
     if not shutil.which("chromium"):
         print("SKIPPED: chromium is missing. NO PAGE WAS TESTED.", file=sys.stderr)
         sys.exit(77)
-
-
-def moment(text):
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 class Test:
@@ -419,23 +418,37 @@ class Test:
         self.measure_input()
 
     def load(self):
-        """Measures the same while failing fetches make about a thousand events a second."""
-        urls = [f"http://127.0.0.1:{self.gateway.closed_port}/load/part-{number}.0.tar.gz"
-                for number in range(EVENTS)]
-        order = {"kind": "fetch", "list": "\n".join(urls), "concurrency": 64}
+        """Measures the same while failing fetches make events at a steady rate."""
+        is_over, jobs = threading.Event(), []
+
+        def order():
+            due = time.monotonic()
+            while not is_over.wait(max(due - time.monotonic(), 0)):
+                due += 1
+                first = len(jobs) * EVENTS_A_SECOND
+                urls = [f"http://127.0.0.1:{self.gateway.closed_port}/load/part-{number}.0.tar.gz"
+                        for number in range(first, first + EVENTS_A_SECOND)]
+                order = {"kind": "fetch", "list": "\n".join(urls), "concurrency": 16}
+                jobs.append(self.gateway.operate("POST", "/api/v1/jobs", order)["id"])
+
         with self.gateway.follow() as events:
-            job = self.gateway.operate("POST", "/api/v1/jobs", order)
+            orders = threading.Thread(target=order)
+            orders.start()
+            wait_until("there are events", lambda: events.count)
+            before, began = events.count, time.monotonic()
             self.measure_input()
-            job = wait_until("the job has ended", lambda: self.ended(job["id"]), MAX_LOAD_SECONDS)
-        check(job["failed"] == EVENTS, f"the job has other failures: {job['failed']}")
-        seconds = moment(job["ended"]) - moment(job["created"])
-        rate = events.count / seconds
-        print(f"          {events.count} events in {seconds:.1f} s, {rate:.0f} a second")
-        check(rate >= MIN_EVENT_RATE, f"{rate:.0f} events a second are too few for this test")
+            count, seconds = events.count - before, time.monotonic() - began
+            is_over.set()
+            orders.join()
+            for job in jobs:
+                wait_until("the job has ended", lambda job=job: self.ended(job))
+        print(f"          {count} events in {seconds:.1f} s, {count / seconds:.0f} a second")
+        check(count / seconds >= EVENTS_A_SECOND * MIN_RATE_SHARE, "these are too few for this test")
 
     def ended(self, job):
         job = self.gateway.operate("GET", f"/api/v1/jobs/{job}")
-        return job if job["ended"] else None
+        check(job["failed"] == job["done"], f"a job has other failures: {job}")
+        return job["ended"]
 
     def watch_input(self):
         browser = self.browser
@@ -461,7 +474,7 @@ class Test:
         browser.js("window.longest = 0")
         browser.click("#query")
         waits = []
-        for number in range(20):
+        for number in range(WORDS):
             browser.js("document.getElementById('query').value = ''; window.answered = []")
             browser.type(f"package-{number}3")
             waits.append(wait_until("results", lambda: browser.js("window.answered.at(-1)")))
@@ -469,7 +482,8 @@ class Test:
         longest = browser.js("window.longest")
         print(f"          results after {waits[len(waits) // 2]:.0f} ms in the middle and "
               f"{waits[-1]:.0f} ms at most, events handled within {longest:.0f} ms")
-        check(waits[len(waits) // 2] < ANSWER_MS, f"results after {waits}")
+        late = sum(wait >= ANSWER_MS for wait in waits)
+        check(late <= MAX_LATE, f"results after {waits}")
         check(longest < ANSWER_MS, f"an event took {longest} ms")
 
     def scrub_job(self):
@@ -482,7 +496,7 @@ class Test:
         browser.js("""(() => { const kind = document.getElementById('job-kind');
             kind.value = 'scrub'; kind.dispatchEvent(new Event('change')); })()""")
         browser.click("#job-form button")
-        browser.wait_text("#confirm", "It reads all objects.")
+        browser.wait_text("#confirm", "It works on all objects.")
         self.confirm()
         self.notice("The job has started.")
         browser.wait_text("#job-list-table", "scrub")

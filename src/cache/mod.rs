@@ -24,6 +24,7 @@ mod object_verifier;
 mod observations;
 mod open;
 mod operations;
+mod own_files;
 mod pin_sync;
 mod promote;
 mod record_access;
@@ -47,6 +48,7 @@ pub use hit::{BucketHit, BucketStream, Hit};
 pub use leases::TargetLeases;
 pub use object_verifier::HashError;
 pub use observations::Observations;
+pub use own_files::OwnFiles;
 pub use replication::Replication;
 pub use tier_copy::{Tier, TierCopy, TierPart};
 pub use upload_worker::QueuePoll;
@@ -56,7 +58,7 @@ pub use verifying_reader::VerifyingReader;
 pub use crate::bucket::{Bucket, BucketDelivery, BucketError, Config as BucketConfig};
 pub use crate::disk::{
     Acquire, CatalogEntry, DiskError, DiskHealth, DiskIo, DiskUsage, EntryOrigin, EvictResult,
-    FileHit, Finished, Lease, LeaseHolder, LeaseState, ListedPins, ListedTarget, ObjectHandle,
-    OpenError, OpenFile, OpenMode, PinnedUse, Published, Sealed, StagedName, Staging, TargetLookup,
-    TargetRecords, TargetSnapshot,
+    FileHit, Finished, FirstPublished, Lease, LeaseHolder, LeaseState, ListedPins, ListedTarget,
+    ObjectHandle, OpenError, OpenFile, OpenMode, PinnedUse, Published, Sealed, StagedName, Staging,
+    TargetLookup, TargetRecords, TargetSnapshot,
 };

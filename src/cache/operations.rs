@@ -10,6 +10,7 @@ use super::error::CacheError;
 use super::handle::Cache;
 use super::hit::Hit;
 use super::observations::Observations;
+use super::own_files::OwnFiles;
 use super::replication::Replication;
 use super::verification::Verification;
 use super::{lookup, open, promote};
@@ -156,6 +157,12 @@ impl Cache {
     #[must_use]
     pub fn observations(&self) -> Observations<'_> {
         Observations { cache: self }
+    }
+
+    /// Storing of files that an operator has on this machine.
+    #[must_use]
+    pub fn own_files(&self) -> OwnFiles<'_> {
+        OwnFiles { cache: self }
     }
 
     /// Exchange with the bucket, if there is one.

@@ -13,6 +13,7 @@ use fs_err as fs;
 use super::index::{IndexedObject, ObjectClass, PendingUpload};
 use super::metadata_ledger::object_disk_bytes;
 use super::record_files::create_record;
+use super::staging::Placed;
 use super::{
     DiskError, DiskStore, Sealed, TargetLookup, compaction, durable_dirs, missing, pins, records,
 };
@@ -20,7 +21,7 @@ use crate::model::{Acceptance, Record, Sha256, Standing};
 
 /// Mode of an object. Objects are never written again, and nginx reads them as a member of the
 /// group.
-const OBJECT_MODE: u32 = 0o440;
+pub(super) const OBJECT_MODE: u32 = 0o440;
 
 /// Bound on the records of a target while an operator has not accepted the newest. Some targets
 /// return other bytes each time.
@@ -98,7 +99,7 @@ pub fn adopt(disk: &DiskStore, record: &Record) -> Result<Option<Published>, Dis
 }
 
 /// Enqueues the upload of a record, and looks its target up.
-fn announce(disk: &DiskStore, record: Record) -> Result<Published, DiskError> {
+pub(super) fn announce(disk: &DiskStore, record: Record) -> Result<Published, DiskError> {
     let (key, sha256) = (record.key(), record.sha256);
     if let Err(error) = enqueue_upload(disk, PendingUpload { key, sha256 }) {
         tracing::warn!(%error, %sha256, "published object is missing in the upload queue");
@@ -131,7 +132,11 @@ fn notify_low_space(disk: &DiskStore) -> Result<(), DiskError> {
 }
 
 /// Places a record among those that its target has.
-fn place(disk: &DiskStore, record: &Record, placement: Placement) -> Result<Record, DiskError> {
+pub(super) fn place(
+    disk: &DiskStore,
+    record: &Record,
+    placement: Placement,
+) -> Result<Record, DiskError> {
     let Placement::New(acceptance) = placement else {
         return Ok(record.clone());
     };
@@ -150,7 +155,7 @@ fn place(disk: &DiskStore, record: &Record, placement: Placement) -> Result<Reco
 
 /// Adds the object of a record to the index, and releases the reservation of its body. The object
 /// exists even if its record was not created, so its bytes count as cached.
-fn index_object(disk: &DiskStore, record: &Record, reserved: Option<u64>) {
+pub(super) fn index_object(disk: &DiskStore, record: &Record, reserved: Option<u64>) {
     let (sha256, class) = (record.sha256, ObjectClass::Recorded);
     let reservation = reserved.map(|id| (disk.slot.name.as_str(), id));
     let object = indexed_object(disk, sha256, record.size_bytes);
@@ -212,7 +217,9 @@ pub(super) fn place_object(
         .and_then(|existing| existing.modified())
         .ok()
         .or(modified_at);
-    if let Some(modified_at) = modified_at {
+    let is_linked = sealed.file.placed == Placed::Linked;
+    // The date of a linked file belongs to its other name as well.
+    if let Some(modified_at) = modified_at.filter(|_| !is_linked) {
         fs::OpenOptions::new()
             .write(true)
             .open(&sealed.file.path)?
@@ -224,6 +231,10 @@ pub(super) fn place_object(
         std::fs::Permissions::from_mode(OBJECT_MODE),
     )?;
     fs::rename(&sealed.file.path, &path)?;
+    if is_linked {
+        // Renaming one name of a file over another one does nothing.
+        durable_dirs::remove_if_exists(&sealed.file.path)?;
+    }
     sealed.file.is_published.store(true, Ordering::Release);
     durable_dirs::sync(folder)?;
     disk.unreadable.invalidate(&sha256);

@@ -116,6 +116,29 @@ pub fn reserve(
     Ok(space.arrived_bytes)
 }
 
+/// Reserves space for a body whose blocks exist already, so that it counts only in the index.
+///
+/// # Errors
+/// As [`reserve`].
+pub fn reserve_existing(
+    disk: &DiskStore,
+    body: ReservingBody<'_>,
+    size_bytes: u64,
+    waiting: &CallerObserver,
+) -> Result<(), DiskError> {
+    let reserve = || {
+        waiting.check()?;
+        reserve_in_index(disk, body, size_bytes)
+    };
+    if reserve()? == Reservation::Granted {
+        return Ok(());
+    }
+    if size_bytes > disk.config.max_size_bytes {
+        return Err(DiskError::NoSpace);
+    }
+    evict::make_space(disk, body.class, reserve)
+}
+
 /// Reserves space ahead, unless objects would have to be evicted for it. Returns whether it did.
 fn reserve_ahead(
     disk: &DiskStore,

@@ -3,6 +3,8 @@
 //! [`Staging`] becomes [`Finished`] once the body is complete, and [`Sealed`] once it is durable.
 //! This file must not know where the bytes come from.
 
+mod existing;
+
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
@@ -68,8 +70,18 @@ pub(super) struct StagedFile {
     pub(super) class: ObjectClass,
     pub(super) path: PathBuf,
     space_use: SpaceUse,
+    pub(super) placed: Placed,
     /// Set once the file was moved into the objects folder. Dropping it then removes nothing.
     pub(super) is_published: AtomicBool,
+}
+
+/// How the bytes of a staged file came to their place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placed {
+    /// This process writes the file, which has no other name.
+    Written,
+    /// The file has another name, outside of the cache folder.
+    Linked,
 }
 
 /// A complete body that is hashed and durable. Only [`Finished::seal`] creates one.
@@ -115,6 +127,7 @@ impl Staging {
             class,
             path,
             space_use,
+            placed: Placed::Written,
             is_published: AtomicBool::new(false),
         });
         let mut space = Space::of_length(length);
@@ -280,8 +293,10 @@ impl Finished {
             size_bytes: self.staging.written_bytes,
         };
         let sealed = io.run(class, move |_| {
-            // Releases blocks that were allocated beyond the end.
-            self.staging.handle.set_len(self.staging.written_bytes)?;
+            if self.staging.file.placed == Placed::Written {
+                // Releases blocks that were allocated beyond the end.
+                self.staging.handle.set_len(self.staging.written_bytes)?;
+            }
             self.staging.handle.sync_all()?;
             Ok(Sealed {
                 file: self.staging.file,

@@ -45,6 +45,7 @@ pub use error::FetchError;
 pub use fetch_meter::{ByteOrigin, MeterReading};
 pub use fetch_progress::Head;
 pub use fetcher::{FetchLoad, Fetcher};
+pub use format_end::{FormatEnd, find_format_end};
 pub use host_circuits::OpenCircuit;
 pub use live_fetches::{FetchAim, FetchView};
 pub use refresh::Refreshed;

@@ -9,6 +9,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod admin;
+pub mod adopt;
 pub mod app;
 pub mod bucket;
 pub mod cache;

@@ -94,6 +94,7 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("dialects", &["catalog", "model"]),
+    ("adopt", &["catalog", "fetch", "cache", "policy", "model"]),
     ("catalog", &["cache", "model"]),
     ("indexes", &["model"]),
     ("scrub", &["fetch", "cache", "disk", "model"]),

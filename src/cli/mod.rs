@@ -2,6 +2,7 @@
 //!
 //! The main function is [`run`].
 
+mod adopt;
 mod ca;
 mod check_config;
 mod client;
@@ -27,6 +28,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::Builder;
 
 use crate::app::{self, AppError};
+use adopt::Adopt;
 use ca::CertificateAuthorityCommand;
 use check_config::CheckConfig;
 use client::ClientCommand;
@@ -92,6 +94,8 @@ enum Command {
     /// Verify the cache folder, quarantine damaged objects and fetch them again, also while the
     /// folder is in use
     Scrub(Scrub),
+    /// Take the files of a folder of sources into the cache folder, with their URLs and digests
+    Adopt(Adopt),
     /// Remove objects from the bucket that no record refers to, or that retention does not keep
     Gc(Gc),
     /// Make and show the certificate authority of intercepted hosts
@@ -147,6 +151,7 @@ pub fn run() -> ExitCode {
         Command::RenderConfig(render) => render.run(&gateway, form),
         Command::Migrate(migrate) => block_on(migrate.run(&source, form), form),
         Command::Scrub(scrub) => block_on(scrub.run(&source, form), form),
+        Command::Adopt(adopt) => block_on(adopt.run(&source, form), form),
         Command::Gc(gc) => block_on(gc.run(&source, form), form),
         Command::Ca(command) => command.run(&source, form),
         Command::Completions(completions) => completions.run(Arguments::command(), form),

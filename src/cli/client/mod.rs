@@ -10,7 +10,7 @@ mod catalog;
 mod download;
 mod ensure;
 mod events;
-mod failure;
+pub mod failure;
 mod fetches;
 mod file_request;
 mod get;
@@ -21,13 +21,13 @@ mod ls;
 mod part_file;
 mod progress;
 mod rm;
-mod spec;
+pub mod spec;
 mod stat;
 mod status;
-mod table;
+pub mod table;
 mod targets;
 mod top;
-mod url_list;
+pub mod url_list;
 
 use std::process::ExitCode;
 

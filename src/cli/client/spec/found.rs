@@ -22,13 +22,13 @@ const MAX_FOLDER_DEPTH: usize = 64;
 pub struct SpecArgs {
     /// Spec files, and folders that contain some
     #[arg(value_name = "PATH", required = true)]
-    paths: Vec<PathBuf>,
+    pub paths: Vec<PathBuf>,
     /// Macro in addition to those of the spec, as for rpmbuild
     #[arg(short = 'D', long, value_name = "\"NAME VALUE\"")]
-    define: Vec<SpecDefine>,
+    pub define: Vec<SpecDefine>,
     /// Base URL of a registry whose URL no spec contains: cargo or pypi
     #[arg(long, value_name = "KIND=URL")]
-    registry: Vec<RegistryBase>,
+    pub registry: Vec<RegistryBase>,
 }
 
 /// Spec files of a command.
@@ -46,6 +46,11 @@ pub struct SpecProblems {
 }
 
 impl SpecProblems {
+    /// Returns an empty list of problems, which are reported in this form.
+    pub fn new(form: OutputForm) -> Self {
+        Self { form, count: 0 }
+    }
+
     /// Reports a path that failed.
     pub fn add(&mut self, path: &Path, error: &dyn std::fmt::Display) {
         let failure = Failure::failed(error.to_string());
@@ -76,7 +81,7 @@ impl SpecArgs {
         let mut found = FoundSpecs {
             paths: Vec::new(),
             options: SpecOptions { defines },
-            problems: SpecProblems { form, count: 0 },
+            problems: SpecProblems::new(form),
         };
         for path in &self.paths {
             match fs::metadata(path) {

@@ -20,6 +20,9 @@ use import::ImportSpecs;
 use list::ListSpecs;
 use rewrite::RewriteSpecs;
 
+pub use found::{SpecArgs, SpecProblems};
+pub use stated::NamedDigests;
+
 #[derive(Args)]
 #[command(after_help = "Examples:
   millpond spec list x.spec

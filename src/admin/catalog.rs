@@ -57,7 +57,8 @@ impl CatalogAdmin {
     /// Adds a list of files. Returns the digest of the list.
     ///
     /// # Errors
-    /// [`AdminError`] if the disk fails.
+    /// [`AdminError::TooManyEntries`] if the lists have no space left, or [`AdminError`] if the disk
+    /// fails.
     pub async fn import(
         &self,
         _: &Operator,
@@ -65,5 +66,27 @@ impl CatalogAdmin {
     ) -> Result<Sha256, AdminError> {
         let imported = self.catalog.import(entries).await;
         imported.map_err(|error| storage_error(&error))
+    }
+
+    /// Removes a list and its entries.
+    ///
+    /// # Errors
+    /// [`AdminError::NotFound`] if there is no such list, or [`AdminError`] if the disk fails.
+    pub async fn remove_list(&self, _: &Operator, list: Sha256) -> Result<(), AdminError> {
+        let removed = self.catalog.remove_list(list).await;
+        if removed.map_err(|error| storage_error(&error))? {
+            Ok(())
+        } else {
+            Err(AdminError::NotFound("the catalog has no such list"))
+        }
+    }
+
+    /// Returns the imported lists, each with the number of its entries.
+    ///
+    /// # Errors
+    /// [`AdminError`] if the disk fails.
+    pub async fn lists(&self, _: &ListReader) -> Result<Vec<(Sha256, u64)>, AdminError> {
+        let lists = self.catalog.lists().await;
+        lists.map_err(|error| storage_error(&error))
     }
 }

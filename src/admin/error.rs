@@ -35,6 +35,12 @@ pub enum AdminError {
     /// The operator must free space on the cache disk, or raise `cache.max_size`.
     #[error("not enough space to store the object")]
     NoSpace,
+    /// The operator must remove an imported list first.
+    #[error(
+        "the imported lists have too many entries; millpond catalog lists shows the lists, and \
+         millpond catalog remove removes one"
+    )]
+    TooManyEntries,
     /// The operator must send the upload again.
     #[error("{0}")]
     InvalidUpload(String),

@@ -9,6 +9,9 @@ pub fn storage_error(error: &CacheError) -> AdminError {
     if error.is_no_space() {
         return AdminError::NoSpace;
     }
+    if error.is_too_many_entries() {
+        return AdminError::TooManyEntries;
+    }
     tracing::warn!(%error, "cache operation for an operator failed");
     RequestError::Unavailable.into()
 }

@@ -48,11 +48,33 @@ impl CatalogAccess<'_> {
     /// Stores a list of entries, and adds them. Returns the digest of the list.
     ///
     /// # Errors
-    /// [`CacheError`] if the disk fails.
+    /// [`CacheError`] if the disk fails, or the lists have too many entries.
     pub async fn import(self, entries: Vec<CatalogEntry>) -> Result<Sha256, CacheError> {
         // A long list takes longer than a request may.
         let store = move |disk: &DiskStore| import_files::store(disk, &entries);
         Ok(self.cache.disk().run(IoClass::Maintenance, store).await?)
+    }
+
+    /// Removes a list and its entries. Returns false if there is no such list.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk fails.
+    pub async fn remove_list(self, list: Sha256) -> Result<bool, CacheError> {
+        let remove = move |disk: &DiskStore| import_files::remove(disk, list);
+        Ok(self.cache.disk().run(IoClass::Maintenance, remove).await?)
+    }
+
+    /// Returns the imported lists, each with the number of its entries.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk fails.
+    pub async fn lists(self) -> Result<Vec<(Sha256, u64)>, CacheError> {
+        let count = |disk: &DiskStore| {
+            let lists = import_files::names(disk)?.into_iter();
+            let counted = lists.map(|list| Ok((list, disk.catalog.count_imported(list)?)));
+            counted.collect::<Result<_, DiskError>>()
+        };
+        Ok(self.cache.disk().run(IoClass::Maintenance, count).await?)
     }
 
     /// Returns the number of entries.

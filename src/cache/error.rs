@@ -22,6 +22,12 @@ impl CacheError {
         matches!(self, Self::Disk(DiskError::NoSpace))
     }
 
+    /// Whether the imported lists of the catalog have too many entries.
+    #[must_use]
+    pub fn is_too_many_entries(&self) -> bool {
+        matches!(self, Self::Disk(DiskError::TooManyEntries))
+    }
+
     /// Whether the clients of a body have no more space for unfinished bodies.
     #[must_use]
     pub fn is_over_share(&self) -> bool {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::query::{CatalogQuery, KnownFile, KnownHow};
-use crate::cache::{CacheError, CatalogAccess, CatalogEntry, EntryOrigin};
+use crate::cache::{CacheError, CatalogAccess, CatalogEntry, EntryOrigin, MAX_FOUND_ENTRIES};
 use crate::model::{Digest, ExpectedDigests, Target};
 
 /// Bound on the targets that are tried for one request.
@@ -82,7 +82,7 @@ async fn find_by_name(
         }
         found.retain(|entry| has_mirror_name(entry, mirror_name));
     }
-    let Some(content) = common_digests(&found) else {
+    let Some(content) = common_digests(&found).filter(|_| are_all(&found)) else {
         return Ok(Vec::new());
     };
     let linked = linked(catalog, &content, &content).await?;
@@ -108,6 +108,16 @@ async fn linked(
 fn digests_of(entries: &[CatalogEntry]) -> ExpectedDigests {
     let all = entries.iter().flat_map(|entry| entry.digests.iter());
     all.cloned().collect()
+}
+
+/// Returns whether a look-up returned all entries. Others may have other digests.
+fn are_all(entries: &[CatalogEntry]) -> bool {
+    [EntryOrigin::Record, EntryOrigin::Import]
+        .into_iter()
+        .all(|origin| {
+            let of_origin = entries.iter().filter(|entry| entry.origin == origin);
+            of_origin.count() < MAX_FOUND_ENTRIES
+        })
 }
 
 /// Returns all digests of the entries, or `None` if the entries stand for different bytes.

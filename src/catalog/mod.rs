@@ -69,4 +69,20 @@ impl Catalog {
     pub async fn import(&self, entries: Vec<CatalogEntry>) -> Result<Sha256, CacheError> {
         self.cache.catalog().import(entries).await
     }
+
+    /// Removes a list and its entries. Returns false if there is no such list.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk fails.
+    pub async fn remove_list(&self, list: Sha256) -> Result<bool, CacheError> {
+        self.cache.catalog().remove_list(list).await
+    }
+
+    /// Returns the imported lists, each with the number of its entries.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk fails.
+    pub async fn lists(&self) -> Result<Vec<(Sha256, u64)>, CacheError> {
+        self.cache.catalog().lists().await
+    }
 }

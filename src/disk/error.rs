@@ -20,6 +20,9 @@ pub enum DiskError {
     /// The target has too many other bytes on record.
     #[error("the target has too many records")]
     TooManyRecords,
+    /// The imported lists have too many entries. The operator must remove a list first.
+    #[error("the imported lists have too many entries")]
+    TooManyEntries,
     /// The disk refused an operation.
     #[error(transparent)]
     Io(io::Error),
@@ -66,6 +69,7 @@ impl From<DiskError> for io::Error {
             DiskError::NoSpace
             | DiskError::OverShare
             | DiskError::TooManyRecords
+            | DiskError::TooManyEntries
             | DiskError::IndexBusy
             | DiskError::Index(_) => Self::other(error),
         }

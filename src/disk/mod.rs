@@ -59,7 +59,7 @@ mod target_records;
 mod target_snapshot;
 mod usage;
 
-pub use catalog::{CatalogEntry, EntryOrigin};
+pub use catalog::{CatalogEntry, EntryOrigin, MAX_FOUND_ENTRIES};
 pub use compact_log::{damaged as damaged_lines, names as compacted_names};
 pub use config::DiskConfig;
 pub use durable_dirs::names_in;

@@ -123,6 +123,9 @@ pub fn render_admin_error(
         AdminError::Pinned => own_error(StatusCode::LOCKED, "pinned"),
         AdminError::WrongFileType => own_error(StatusCode::CONFLICT, "wrong-file-type"),
         AdminError::NotStored => own_error(StatusCode::BAD_GATEWAY, "not-stored"),
+        AdminError::TooManyEntries => {
+            own_error(StatusCode::INSUFFICIENT_STORAGE, "too-many-entries")
+        }
         AdminError::NoSpace => own_error(StatusCode::INSUFFICIENT_STORAGE, "no-space"),
         AdminError::InvalidUpload(_) | AdminError::NotCacheable => ErrorStatus {
             proxy_error: REQUEST_ERROR,
@@ -142,6 +145,7 @@ pub fn render_admin_error(
         | AdminError::UnknownHost
         | AdminError::Pinned
         | AdminError::NoSpace
+        | AdminError::TooManyEntries
         | AdminError::WrongFileType
         | AdminError::InvalidUpload(_)
         | AdminError::NotCacheable

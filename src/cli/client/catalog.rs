@@ -17,7 +17,7 @@ use crate::catalog::ListFormat;
 use crate::cli::exit::FailureCode;
 use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, Reader, print_line};
-use crate::model::Digest;
+use crate::model::{Digest, Sha256};
 
 /// Name of the file that stands for standard input.
 const STDIN: &str = "-";
@@ -32,6 +32,8 @@ const MAX_LIST_BYTES: u64 = 16 << 20;
   cat Manifest md5-cache/app-misc/x-* | millpond catalog import --format gentoo-manifest -
   millpond catalog search x-1.0.tar.gz
   millpond catalog search sha256:<hex>
+  millpond catalog lists
+  millpond catalog remove <hex of a list>
 
 Formats: sums (lines of <hex>  <URL>), fedora-sources, gentoo-manifest, buildroot-hash, distinfo,
 conandata, nix-fetchurl. Without --format, the name of the file decides.")]
@@ -46,6 +48,10 @@ enum CatalogAction {
     Import(ImportLists),
     /// Find files by name or by digest (operators and readers)
     Search(SearchFiles),
+    /// Show imported lists (operators and readers)
+    Lists,
+    /// Remove imported lists (operators)
+    Remove(RemoveLists),
 }
 
 #[derive(Args)]
@@ -56,6 +62,13 @@ struct ImportLists {
     /// Format of the lists
     #[arg(long, value_name = "FORMAT")]
     format: Option<ListFormat>,
+}
+
+#[derive(Args)]
+struct RemoveLists {
+    /// Digests of lists, as `catalog lists` shows them
+    #[arg(value_name = "LIST", required = true)]
+    lists: Vec<Sha256>,
 }
 
 #[derive(Args)]
@@ -72,6 +85,8 @@ impl ManageCatalog {
         match self.action {
             CatalogAction::Import(lists) => lists.run(&api, form).await,
             CatalogAction::Search(search) => search.run(&api, form).await,
+            CatalogAction::Lists => show_lists(&api, form).await,
+            CatalogAction::Remove(lists) => lists.run(&api, form).await,
         }
     }
 }
@@ -91,9 +106,11 @@ impl ImportLists {
             })?;
             let reader = match form {
                 OutputForm::Json => print_line(&imported)?,
-                OutputForm::Text => {
-                    print_line(&format_args!("{name}: {} files", imported["entries"]))?
-                }
+                OutputForm::Text => print_line(&format_args!(
+                    "{name}: {} files, list {}",
+                    imported["entries"],
+                    text(&imported["list"])
+                ))?,
             };
             if reader == Reader::Gone {
                 break;
@@ -143,6 +160,43 @@ impl SearchFiles {
             let reader = match form {
                 OutputForm::Json => print_line(entry)?,
                 OutputForm::Text => print_line(&entry_line(entry))?,
+            };
+            if reader == Reader::Gone {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn show_lists(api: &ApiClient, form: OutputForm) -> Result<(), Failure> {
+    let page = api.call(Method::GET, "catalog", &[]).await?;
+    for list in page["lists"].as_array().into_iter().flatten() {
+        let reader = match form {
+            OutputForm::Json => print_line(list)?,
+            OutputForm::Text => print_line(&format_args!(
+                "{}  {} files",
+                text(&list["list"]),
+                list["entries"]
+            ))?,
+        };
+        if reader == Reader::Gone {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl RemoveLists {
+    async fn run(self, api: &ApiClient, form: OutputForm) -> Result<(), Failure> {
+        for list in &self.lists {
+            let list = list.to_string();
+            let removed = api
+                .call(Method::DELETE, "catalog", &[("list", &list)])
+                .await?;
+            let reader = match form {
+                OutputForm::Json => print_line(&removed)?,
+                OutputForm::Text => print_line(&format_args!("removed list {list}"))?,
             };
             if reader == Reader::Gone {
                 break;

@@ -1,4 +1,4 @@
-//! The SQLite file of the catalog: its schema, and all statements.
+//! The SQLite file of the catalog: its schema, and the statements for records and look-ups.
 //!
 //! This file must not know the files that the catalog is filled from. Its main function is
 //! [`open`].
@@ -18,10 +18,11 @@ use crate::model::{
 };
 
 /// Version of the schema. A file of another version is replaced.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
-/// Bound on the entries that a look-up returns. More entries of one name have no common meaning.
-const MAX_FOUND: usize = 64;
+/// Bound on the entries of records that a look-up returns, and on those of lists. More different
+/// entries of one name have no common meaning.
+pub const MAX_FOUND_ENTRIES: usize = 64;
 
 /// Bound on the time that a write waits for the transaction of another process. A change that does
 /// not get the lock is found by a scan.
@@ -31,7 +32,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 const CACHE_KIB: i64 = 4096;
 
 /// `record` names the record of an entry by eight bytes of its key and digest. It is null for an
-/// entry of the list `import`.
+/// entry of the list `import`. The indexes contain it, so that no number of listed entries hides
+/// those of records.
 const SCHEMA: &str = "
     CREATE TABLE entries (
         id INTEGER PRIMARY KEY,
@@ -45,14 +47,18 @@ const SCHEMA: &str = "
         sha1 BLOB,
         md5 BLOB
     );
-    CREATE INDEX entries_by_name ON entries (name);
+    CREATE INDEX entries_by_name ON entries (name, record);
     CREATE INDEX entries_by_record ON entries (record) WHERE record IS NOT NULL;
     CREATE INDEX entries_by_import ON entries (import) WHERE import IS NOT NULL;
-    CREATE INDEX entries_by_sha256 ON entries (sha256) WHERE sha256 IS NOT NULL;
-    CREATE INDEX entries_by_sha512 ON entries (sha512) WHERE sha512 IS NOT NULL;
-    CREATE INDEX entries_by_sha1 ON entries (sha1) WHERE sha1 IS NOT NULL;
-    CREATE INDEX entries_by_md5 ON entries (md5) WHERE md5 IS NOT NULL;
-    PRAGMA user_version = 1;
+    CREATE INDEX entries_by_sha256 ON entries (sha256, record)
+        WHERE sha256 IS NOT NULL;
+    CREATE INDEX entries_by_sha512 ON entries (sha512, record)
+        WHERE sha512 IS NOT NULL;
+    CREATE INDEX entries_by_sha1 ON entries (sha1, record)
+        WHERE sha1 IS NOT NULL;
+    CREATE INDEX entries_by_md5 ON entries (md5, record)
+        WHERE md5 IS NOT NULL;
+    PRAGMA user_version = 2;
 ";
 
 const INSERT: &str = "INSERT INTO entries
@@ -219,31 +225,11 @@ pub fn add_digests(connection: &Connection, digests: &Digests) -> Result<(), rus
     update.execute(params![sha256, sha512, sha1, md5]).map(drop)
 }
 
-/// Removes the entries of an imported list.
+/// Adds an entry of a record, or of an imported list.
 ///
 /// # Errors
 /// `SQLite`'s error.
-pub fn remove_import(connection: &Connection, list: Sha256) -> Result<(), rusqlite::Error> {
-    let sql = "DELETE FROM entries WHERE import = ?1";
-    connection.execute(sql, [list.as_bytes()]).map(drop)
-}
-
-/// Adds entries of an imported list.
-///
-/// # Errors
-/// `SQLite`'s error.
-pub fn add_import(
-    connection: &Connection,
-    list: Sha256,
-    entries: &[CatalogEntry],
-) -> Result<(), rusqlite::Error> {
-    for entry in entries {
-        insert(connection, entry, None, Some(list))?;
-    }
-    Ok(())
-}
-
-fn insert(
+pub fn insert(
     connection: &Connection,
     entry: &CatalogEntry,
     record: Option<i64>,
@@ -259,7 +245,8 @@ fn insert(
     Ok(())
 }
 
-/// Returns up to [`MAX_FOUND`] entries of a file name, those of records first.
+/// Returns up to [`MAX_FOUND_ENTRIES`] different entries of a file name from records, then as many
+/// from lists.
 ///
 /// # Errors
 /// `SQLite`'s error.
@@ -267,7 +254,8 @@ pub fn by_name(connection: &Connection, name: &str) -> Result<Vec<CatalogEntry>,
     find(connection, "name = ?1", name)
 }
 
-/// Returns up to [`MAX_FOUND`] entries of a digest, those of records first.
+/// Returns up to [`MAX_FOUND_ENTRIES`] different entries of a digest from records, then as many
+/// from lists.
 ///
 /// # Errors
 /// `SQLite`'s error.
@@ -289,14 +277,18 @@ fn find(
     condition: &str,
     value: impl rusqlite::ToSql,
 ) -> Result<Vec<CatalogEntry>, rusqlite::Error> {
-    let sql = format!(
-        "SELECT name, uri, size_bytes, record, sha256, sha512, sha1, md5 FROM entries
-         WHERE {condition} LIMIT {MAX_FOUND}"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map([value], read_entry)?;
-    let mut entries: Vec<CatalogEntry> = rows.collect::<Result<_, _>>()?;
-    entries.sort_by_key(|entry| entry.origin != EntryOrigin::Record);
+    let mut entries = Vec::new();
+    for origin in ["record IS NOT NULL", "record IS NULL"] {
+        // Several lists may have the same entry.
+        let sql = format!(
+            "SELECT DISTINCT name, uri, size_bytes, record, sha256, sha512, sha1, md5 FROM entries
+             WHERE {condition} AND {origin} LIMIT {MAX_FOUND_ENTRIES}"
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        for entry in statement.query_map([&value], read_entry)? {
+            entries.push(entry?);
+        }
+    }
     Ok(entries)
 }
 

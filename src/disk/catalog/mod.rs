@@ -8,6 +8,7 @@
 mod database;
 mod entry;
 pub mod import_files;
+mod import_rows;
 pub mod scan;
 
 use std::sync::Mutex;
@@ -21,6 +22,8 @@ use super::DiskError;
 use super::layout::Layout;
 use crate::model::{Digest, Digests, Key, Record, Sha256, lock};
 use database::{Opened, identity};
+
+pub use database::MAX_FOUND_ENTRIES;
 
 /// Entries of a list in one transaction. It bounds the time that look-ups wait.
 const IMPORT_BATCH: usize = 1000;
@@ -138,14 +141,49 @@ impl CatalogIndex {
         list: Sha256,
         entries: &[CatalogEntry],
     ) -> Result<(), DiskError> {
-        self.write(|connection| database::remove_import(connection, list))?;
+        self.remove_import(list)?;
         for part in entries.chunks(IMPORT_BATCH) {
-            self.write(|connection| database::add_import(connection, list, part))?;
+            self.write(|connection| import_rows::add(connection, list, part))?;
         }
         Ok(())
     }
 
-    /// Returns up to 64 entries of a file name.
+    /// Removes the entries of an imported list.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the catalog cannot be written.
+    pub(super) fn remove_import(&self, list: Sha256) -> Result<(), DiskError> {
+        self.write(|connection| import_rows::remove(connection, list))
+    }
+
+    /// Returns the number of entries that an imported list has in the catalog.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the catalog cannot be read.
+    pub fn count_imported(&self, list: Sha256) -> Result<u64, DiskError> {
+        let count = self.read(|connection| import_rows::count(connection, Some(list)))?;
+        Ok(count.unwrap_or_default())
+    }
+
+    /// Returns the imported lists that have entries in the catalog.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the catalog cannot be read.
+    pub(super) fn imports(&self) -> Result<Vec<Sha256>, DiskError> {
+        Ok(self.read(import_rows::lists)?.unwrap_or_default())
+    }
+
+    /// Returns the number of entries that all imported lists have in the catalog.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the catalog cannot be read.
+    pub(super) fn count_all_imported(&self) -> Result<u64, DiskError> {
+        let count = self.read(|connection| import_rows::count(connection, None))?;
+        Ok(count.unwrap_or_default())
+    }
+
+    /// Returns up to [`MAX_FOUND_ENTRIES`] different entries of a file name from records, and as
+    /// many from lists.
     ///
     /// # Errors
     /// [`DiskError::Index`] if the catalog cannot be read.
@@ -154,7 +192,8 @@ impl CatalogIndex {
         Ok(found.unwrap_or_default())
     }
 
-    /// Returns up to 64 entries of a digest.
+    /// Returns up to [`MAX_FOUND_ENTRIES`] different entries of a digest from records, and as many
+    /// from lists.
     ///
     /// # Errors
     /// [`DiskError::Index`] if the catalog cannot be read.

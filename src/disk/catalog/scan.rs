@@ -48,6 +48,6 @@ fn scan(disk: &DiskStore) -> Result<u64, DiskError> {
         Ok(())
     })?;
     disk.catalog.add_records(&batch)?;
-    import_files::read_all(disk, |list, entries| disk.catalog.add_import(list, entries))?;
+    import_files::restore_all(disk)?;
     Ok(added)
 }

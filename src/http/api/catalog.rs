@@ -1,4 +1,4 @@
-//! `/api/v1/catalog`: finds entries by name or digest, and imports lists.
+//! `/api/v1/catalog`: finds entries by name or digest, imports lists and removes them.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::admin::{AdminError, AdminService, ListReader, Operator};
 use crate::cache::{CatalogEntry, EntryOrigin};
 use crate::catalog::ListFormat;
 use crate::gateway::RequestError;
-use crate::model::Digest;
+use crate::model::{Digest, Sha256};
 
 /// Bound on a list, in bytes.
 const MAX_LIST_BYTES: usize = 16 << 20;
@@ -26,6 +26,17 @@ pub struct CatalogPage {
     entries: Vec<CatalogItem>,
     /// Number of all entries of the catalog, if neither a name nor a digest is stated.
     known: Option<u64>,
+    /// Imported lists, if neither a name nor a digest is stated.
+    lists: Option<Vec<ListItem>>,
+}
+
+/// Imported list of the catalog.
+#[derive(Serialize, ToSchema)]
+pub struct ListItem {
+    /// Digest that names the list.
+    list: ObjectDigest,
+    /// Number of its entries.
+    entries: u64,
 }
 
 /// A file that the catalog knows.
@@ -51,7 +62,16 @@ pub struct CatalogImported {
     list: ObjectDigest,
 }
 
+/// List that was removed.
+#[derive(Serialize, ToSchema)]
+pub struct CatalogListRemoved {
+    /// Digest that named the list.
+    list: ObjectDigest,
+}
+
 /// Finds files by name or by digest
+///
+/// Without a name and a digest, the response counts the entries and names the imported lists.
 #[utoipa::path(
     get, path = "/api/v1/catalog", operation_id = "searchCatalog", tag = "catalog",
     params(
@@ -59,7 +79,8 @@ pub struct CatalogImported {
          example = "x-1.0.tar.gz"),
         ("digest" = Option<String>, Query, description = "Digest like `sha256:<hex>`"),
     ),
-    responses((status = 200, description = "The entries, at most 64", body = CatalogPage)),
+    responses((status = 200, description = "At most 64 entries of stored files, and 64 of lists",
+         body = CatalogPage)),
     security(("reader" = []), ("operator" = [])),
 )]
 pub async fn search(
@@ -71,8 +92,7 @@ pub async fn search(
     query.finish()?;
     let bad = |text: String| RequestError::BadRequest(text);
     let catalog = admin.catalog();
-    let is_count = name.is_none() && digest.is_none();
-    let known = is_count.then(|| catalog.count(reader));
+    let is_overview = name.is_none() && digest.is_none();
     let entries = match (name, digest) {
         (Some(name), None) => catalog.of_name(reader, &name).await?,
         (None, Some(digest)) => {
@@ -86,13 +106,21 @@ pub async fn search(
             return Err(bad(reason.to_owned()).into());
         }
     };
-    ok(&CatalogPage {
+    let mut page = CatalogPage {
         entries: entries.iter().map(catalog_item).collect(),
-        known: match known {
-            Some(count) => Some(count.await?),
-            None => None,
-        },
-    })
+        known: None,
+        lists: None,
+    };
+    if is_overview {
+        page.known = Some(catalog.count(reader).await?);
+        let lists = catalog.lists(reader).await?.into_iter();
+        let items = lists.map(|(list, entries)| ListItem {
+            list: list.into(),
+            entries,
+        });
+        page.lists = Some(items.collect());
+    }
+    ok(&page)
 }
 
 fn catalog_item(entry: &CatalogEntry) -> CatalogItem {
@@ -151,6 +179,32 @@ pub async fn import(
         entries: count,
         list: list.into(),
     })
+}
+
+/// Removes an imported list
+#[utoipa::path(
+    delete, path = "/api/v1/catalog", operation_id = "removeCatalogList", tag = "catalog",
+    params(("list" = String, Query, description = "Digest that names the list, in hexadecimal")),
+    responses(
+        (status = 200, description = "The list and its entries are removed",
+         body = CatalogListRemoved),
+    ),
+    security(("operator" = [])),
+)]
+pub async fn remove(
+    admin: &AdminService,
+    operator: &Operator,
+    mut query: Query<'_>,
+) -> Result<ApiResponse, AdminError> {
+    let bad = |text: String| RequestError::BadRequest(text);
+    let list = query.text("list")?;
+    query.finish()?;
+    let list = list.ok_or_else(|| bad("list must be the digest of a list".to_owned()))?;
+    let list: Sha256 = list
+        .parse()
+        .map_err(|error| bad(format!("list: {error}")))?;
+    admin.catalog().remove_list(operator, list).await?;
+    ok(&CatalogListRemoved { list: list.into() })
 }
 
 async fn read_list(

@@ -224,6 +224,9 @@ async fn change(
             let body = read_body(request, payload, stall_timeout);
             catalog::import(admin, &operator, body, query).await
         }
+        (Resource::Catalog, &Method::DELETE) => {
+            catalog::remove(admin, &permission.into_operator()?, query).await
+        }
         (Resource::Refresh, &Method::POST) => {
             let operator = permission.into_operator()?;
             refresh::refresh(admin, &operator, request.headers(), query).await
@@ -284,8 +287,7 @@ impl Resource {
     /// Returns the allowed methods, as in `Allow`.
     fn methods(&self) -> &'static str {
         match self {
-            Self::Objects | Self::Pins => "GET, HEAD, PUT, DELETE",
-            Self::Catalog => "GET, HEAD, PUT",
+            Self::Objects | Self::Pins | Self::Catalog => "GET, HEAD, PUT, DELETE",
             Self::Object(_) | Self::Job(_) => "GET, HEAD, DELETE",
             Self::Targets
             | Self::Incidents

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod digests;
+mod lists;
 mod names;
 mod routes;
 mod stage;

@@ -58,6 +58,15 @@ impl Registry {
         Sample { url, body, job }
     }
 
+    /// Imports a list into the catalog. Returns its digest.
+    fn imported_list(&self, sample: &Sample) -> String {
+        let line = format!("{}  {}", sha256(&sample.body), sample.url);
+        let request = self.gateway.operate("PUT", "/api/v1/catalog");
+        let imported = request.body(line.as_bytes()).send().json();
+        let list = imported["list"].as_str();
+        list.expect("an imported list has a digest").to_owned()
+    }
+
     /// Sends the request of an operation with fitting arguments.
     fn request(&self, method: &str, path: &str, sample: &Sample) -> Answer {
         let digest = sha256(&sample.body);
@@ -75,6 +84,7 @@ impl Registry {
             match parameter["name"].as_str() {
                 Some("url") => query.push(format!("url={}", encoded(&sample.url))),
                 Some("name") if path == "/api/v1/catalog" => query.push("name=x".to_owned()),
+                Some("list") => query.push(format!("list={}", self.imported_list(sample))),
                 Some("follow") => query.push("follow=false".to_owned()),
                 _ => {}
             }

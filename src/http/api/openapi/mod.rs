@@ -37,6 +37,7 @@ pub use pages::PATH;
         targets::remove,
         catalog::search,
         catalog::import,
+        catalog::remove,
         pins::list,
         pins::pin,
         pins::unpin,

@@ -20,7 +20,8 @@ const NO_FORM: &str = "the line must be like DIST <name> <size> <algorithm> <hex
 /// # Errors
 /// [`BadLine`].
 pub fn parse(text: &str) -> Result<Vec<CatalogEntry>, BadLine> {
-    let mut files: BTreeMap<String, CatalogEntry> = BTreeMap::new();
+    // The Manifests of several packages may have different files of one name.
+    let mut files: BTreeMap<String, Vec<CatalogEntry>> = BTreeMap::new();
     let mut urls = Vec::new();
     for (number, line) in text.lines().enumerate() {
         if let Some(value) = line.strip_prefix("SRC_URI=") {
@@ -31,7 +32,12 @@ pub fn parse(text: &str) -> Result<Vec<CatalogEntry>, BadLine> {
             line: number + 1,
             reason,
         })?;
-        files.extend(entry.map(|entry| (entry.name.clone(), entry)));
+        if let Some(entry) = entry {
+            let of_name = files.entry(entry.name.clone()).or_default();
+            if !of_name.contains(&entry) {
+                of_name.push(entry);
+            }
+        }
     }
     let mut entries = Vec::new();
     for (url, name) in urls {
@@ -39,14 +45,14 @@ pub fn parse(text: &str) -> Result<Vec<CatalogEntry>, BadLine> {
             continue;
         };
         // A file that the Manifest does not have is of another version.
-        if let Some(file) = files.get(&located.name) {
+        for file in files.get(&located.name).into_iter().flatten() {
             entries.push(CatalogEntry {
-                target: located.target,
+                target: located.target.clone(),
                 ..file.clone()
             });
         }
     }
-    entries.extend(files.into_values());
+    entries.extend(files.into_values().flatten());
     Ok(entries)
 }
 
@@ -130,6 +136,20 @@ mod tests {
         let target = entries[0].target.as_ref().unwrap();
         assert_eq!(target.as_str(), "https://h/v1.0.tar.gz");
         assert_eq!(entries[1].target, None);
+    }
+
+    #[test]
+    fn files_of_one_name_stay_apart() {
+        let [one, other] = ["ab", "cd"].map(|byte| byte.repeat(64));
+        let text = format!(
+            "DIST x.gz 1 SHA512 {one}\nDIST x.gz 2 SHA512 {other}\nDIST x.gz 1 SHA512 {one}\n"
+        );
+        let sizes: Vec<_> = parse(&text)
+            .unwrap()
+            .iter()
+            .map(|file| file.size_bytes)
+            .collect();
+        assert_eq!(sizes, [Some(1), Some(2)]);
     }
 
     #[test]

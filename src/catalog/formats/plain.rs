@@ -1,5 +1,7 @@
 //! Formats with one file a line: sums with URLs, Fedora, Buildroot and FreeBSD.
 
+use std::collections::HashMap;
+
 use super::{BadLine, digest, located, named};
 use crate::cache::CatalogEntry;
 use crate::catalog::query::FileName;
@@ -89,7 +91,7 @@ pub fn hash_line(line: &str) -> Result<Option<CatalogEntry>, &'static str> {
 /// # Errors
 /// [`BadLine`].
 pub fn distinfo(text: &str) -> Result<Vec<CatalogEntry>, BadLine> {
-    let mut sizes = Vec::new();
+    let mut sizes = HashMap::new();
     let mut entries = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -106,7 +108,7 @@ pub fn distinfo(text: &str) -> Result<Vec<CatalogEntry>, BadLine> {
         let name = name.ok_or_else(|| bad(NO_NAME))?;
         if key == "SIZE" {
             let size = value.parse().map_err(|_| bad("the size is no number"))?;
-            sizes.push((path, size));
+            sizes.insert(path, size);
             continue;
         }
         let digest = digest(key, value).map_err(bad)?;
@@ -115,10 +117,7 @@ pub fn distinfo(text: &str) -> Result<Vec<CatalogEntry>, BadLine> {
         entries.push((path, named(&name, digests)));
     }
     let with_size = |(path, entry): (&str, CatalogEntry)| CatalogEntry {
-        size_bytes: sizes
-            .iter()
-            .find(|(of, _)| *of == path)
-            .map(|(_, size)| *size),
+        size_bytes: sizes.get(path).copied(),
         ..entry
     };
     Ok(entries.into_iter().map(with_size).collect())

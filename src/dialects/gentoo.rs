@@ -2,7 +2,10 @@
 //!
 //! The layout names three structures. Portage uses the first one that it knows.
 
+use blake2::{Blake2b512, Digest as _};
+
 use super::Wanted;
+use crate::catalog::FileName;
 use crate::model::{Algorithm, Digest};
 
 /// Text of `layout.conf`.
@@ -17,8 +20,7 @@ pub fn wanted(segments: &[&str]) -> Wanted {
     match path {
         ["layout.conf"] => Wanted::Layout(LAYOUT),
         [name] => Wanted::name(name),
-        // The folder is the begin of the BLAKE2B of the name, and the name is enough.
-        [folder, name] if is_byte(folder) => Wanted::name(name),
+        [folder, name] if is_folder_of(folder, name) => Wanted::name(name),
         [one, two, three, hex] => {
             let is_begin = hex.starts_with(&[*one, *two, *three].concat());
             let folders = [one, two, three];
@@ -31,6 +33,14 @@ pub fn wanted(segments: &[&str]) -> Wanted {
         }
         _ => Wanted::Nothing,
     }
+}
+
+/// Returns whether a folder is named by the first eight bits of the BLAKE2B of a file name.
+fn is_folder_of(folder: &str, segment: &str) -> bool {
+    FileName::from_segment(segment).is_some_and(|name| {
+        let digest = Blake2b512::digest(name.as_str());
+        folder == hex::encode(&digest[..1])
+    })
 }
 
 /// Returns whether a folder is named by eight bits in hexadecimal.

@@ -4,8 +4,8 @@
 use super::Wanted;
 use crate::model::{Algorithm, Digest};
 
-/// Returns what a path asks for. `path` is the path behind the dialect.
-pub fn wanted(path: &str, segments: &[&str]) -> Wanted {
+/// Returns what a path asks for. `path_and_query` is the part behind the dialect.
+pub fn wanted(path_and_query: &str, segments: &[&str]) -> Wanted {
     match segments {
         ["v2", .., "blobs", last] => {
             let hex = last
@@ -14,6 +14,6 @@ pub fn wanted(path: &str, segments: &[&str]) -> Wanted {
             Wanted::digest(hex.and_then(|hex| Digest::parse(Algorithm::Sha256, hex).ok()))
         }
         [] | ["v2", ..] | [_] => Wanted::Nothing,
-        _ => Wanted::Url(format!("/{path}")),
+        _ => Wanted::Url(format!("/{path_and_query}")),
     }
 }

@@ -95,9 +95,11 @@ impl Dialect {
         }
     }
 
-    /// Returns what a path behind the dialect asks for. The path is undecoded.
+    /// Returns what an undecoded path and query behind the dialect ask for. Only Homebrew asks with
+    /// a query, which is that of the file's URL.
     #[must_use]
-    pub fn wanted(self, path: &str) -> Wanted {
+    pub fn wanted(self, path_and_query: &str) -> Wanted {
+        let path = path_and_query.split('?').next().unwrap_or_default();
         let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         match self {
             Self::Alpine
@@ -111,7 +113,7 @@ impl Dialect {
             Self::Conan => conan::wanted(&segments),
             Self::Gentoo => gentoo::wanted(&segments),
             Self::Guix => hashed::guix(&segments),
-            Self::Homebrew => homebrew::wanted(path, &segments),
+            Self::Homebrew => homebrew::wanted(path_and_query, &segments),
             Self::Nix => hashed::nix(&segments),
             Self::Opam => hashed::opam(&segments),
             Self::Spack => spack::wanted(&segments),
@@ -124,24 +126,26 @@ impl Dialect {
 /// Path below `/mirror/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MirrorPath<'a> {
-    /// Files of a build system. The path begins behind the slash after the dialect, undecoded and
-    /// without a query.
+    /// Files of a build system. The path and query begin behind the slash after the dialect, and
+    /// are undecoded.
     Files(Dialect, &'a str),
     /// The path names no dialect.
     Unknown,
 }
 
 impl<'a> MirrorPath<'a> {
-    /// Parses an undecoded path without its query. Returns `None` if it is not below `/mirror/`.
+    /// Parses an undecoded path and query. Returns `None` if it is not below `/mirror/`.
     #[must_use]
     pub fn parse(path: &'a str) -> Option<Self> {
         let rest = path.strip_prefix(ROOT)?;
         let rest = match rest.strip_prefix('/') {
             Some(rest) => rest,
-            None if rest.is_empty() => rest,
+            None if rest.is_empty() || rest.starts_with('?') => "",
             None => return None,
         };
-        let (name, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (name, rest) = rest.split_at(end);
+        let rest = rest.strip_prefix('/').unwrap_or(rest);
         let dialect = Dialect::ALL
             .into_iter()
             .find(|dialect| dialect.name() == name);
@@ -191,6 +195,16 @@ mod tests {
         ] {
             assert_eq!(MirrorPath::parse(path), Some(MirrorPath::Unknown), "{path}");
         }
+    }
+
+    #[test]
+    fn query_is_no_part_of_names() {
+        let parsed = MirrorPath::parse("/mirror/vcpkg?x=/y");
+        assert_eq!(parsed, Some(MirrorPath::Files(Dialect::Vcpkg, "?x=/y")));
+        let named = Dialect::OpenWrt.wanted("x-1.0.tar.gz?a=/b");
+        assert_eq!(named, Wanted::name("x-1.0.tar.gz"));
+        let url = Dialect::Homebrew.wanted("https://h/get?file=x");
+        assert_eq!(url, Wanted::Url("/https://h/get?file=x".to_owned()));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! A path names a file or a digest. The catalog knows targets that have it, and the request path of
 //! the gateway serves one of them. The main function is [`serve`].
 
+use std::time::{Duration, Instant};
+
 use actix_web::HttpResponse;
 use actix_web::http::Method;
 
@@ -23,8 +25,15 @@ use crate::gateway::{
 use crate::limits::TransferKind;
 use crate::model::Target;
 
+/// Time after which no other target of a file is tried. A build system waits no longer.
+const MAX_SEARCH: Duration = Duration::from_mins(1);
+
 /// Error for a file that no known target has. A build system then asks its next mirror.
 const UNKNOWN_FILE: RequestError = RequestError::NotFound("no target of this file is known");
+
+/// Error for a file whose known targets may not be fetched. It is no failure of an origin.
+const DENIED_FILE: RequestError =
+    RequestError::NotFound("this gateway may not fetch the known targets of this file");
 
 /// Response to a request below `/mirror/`.
 pub enum MirrorResponse {
@@ -37,7 +46,7 @@ pub fn mirror_path(form: &TargetForm) -> Option<MirrorPath<'_>> {
     let TargetForm::Origin(text) = form else {
         return None;
     };
-    MirrorPath::parse(text.split('?').next().unwrap_or_default())
+    MirrorPath::parse(text)
 }
 
 /// Serves a request below `/mirror/`.
@@ -89,17 +98,23 @@ async fn read(mirror: &MirrorRequest<'_>, wanted: Wanted) -> Result<MirrorRespon
                 Ok(MirrorResponse::Page(pages::references()))
             };
         }
-        Wanted::Url(path) => {
-            let PrefixedUrl { target, expected } = PrefixedUrl::parse(&path)?;
-            vec![KnownFile {
-                target,
-                expected,
-                how: KnownHow::Listed,
-            }]
-        }
+        Wanted::Url(path) => return serve_url(mirror, &path).await,
         Wanted::File(query) => known_files(mirror, &query).await?,
     };
     let download = serve_first(mirror, &files).await?;
+    Ok(MirrorResponse::Download(Box::new(download)))
+}
+
+/// Serves the target that a path contains. If it is denied, the client gets the reason.
+async fn serve_url(mirror: &MirrorRequest<'_>, path: &str) -> Result<MirrorResponse, RequestError> {
+    let PrefixedUrl { target, expected } = PrefixedUrl::parse(path)?;
+    let file = KnownFile {
+        target,
+        expected,
+        how: KnownHow::Listed,
+    };
+    let request = cache_request(mirror, &file)?;
+    let download = mirror.service.gateway.handle(request).await?;
     Ok(MirrorResponse::Download(Box::new(download)))
 }
 
@@ -113,7 +128,8 @@ async fn known_files(
 /// Serves the first target that has the file: a stored one, or else one that can be fetched.
 ///
 /// # Errors
-/// [`UNKNOWN_FILE`] if no target has it. If an origin failed, that failure: the file may be there.
+/// [`UNKNOWN_FILE`] if no target has it, or [`DENIED_FILE`]. If an origin failed, that failure: the
+/// file may be there.
 async fn serve_first(
     mirror: &MirrorRequest<'_>,
     files: &[KnownFile],
@@ -130,18 +146,24 @@ async fn serve_first(
         }
     }
     let mut failure = None;
+    let mut missing = UNKNOWN_FILE;
+    let began = Instant::now();
     let others = files.iter();
     for file in others.filter(|file| file.how != KnownHow::StoredUnderName) {
         match gateway.handle(cache_request(mirror, file)?).await {
             Ok(download) => return Ok(download),
             Err(error) => match kind_of(&error) {
                 TargetFailure::Absent => {}
+                TargetFailure::Denied => missing = DENIED_FILE,
                 TargetFailure::Unusable => failure = failure.or(Some(error)),
                 TargetFailure::NoneUsable => return Err(error),
             },
         }
+        if failure.is_some() && began.elapsed() > MAX_SEARCH {
+            break;
+        }
     }
-    Err(failure.unwrap_or(UNKNOWN_FILE))
+    Err(failure.unwrap_or(missing))
 }
 
 /// Returns the request for a target. Few of these clients follow redirects.
@@ -162,7 +184,9 @@ fn cache_request(
 enum TargetFailure {
     /// The origin does not have the file, or has other bytes.
     Absent,
-    /// The origin failed, or the target is not allowed.
+    /// The target is not allowed. Some build systems go on to their next mirror after a 404 only.
+    Denied,
+    /// The origin failed.
     Unusable,
     /// No other target would be served either.
     NoneUsable,
@@ -171,7 +195,8 @@ enum TargetFailure {
 fn kind_of(error: &RequestError) -> TargetFailure {
     match status_of(error, Endpoint::Gateway).status.as_u16() {
         404 | 409 | 410 => TargetFailure::Absent,
-        403 | 502 | 504 => TargetFailure::Unusable,
+        403 => TargetFailure::Denied,
+        502 | 504 => TargetFailure::Unusable,
         _ => TargetFailure::NoneUsable,
     }
 }

@@ -63,9 +63,14 @@ fn gentoo_reads_layout_then_files() {
         "[structure]\n0=filename-hash BLAKE2B 8\n1=content-hash SHA512 8:8:8\n2=flat\n"
     );
     stage.assert_row(
-        &format!("/mirror/gentoo/distfiles/4f/{NAME}"),
-        "/mirror/gentoo/distfiles/4f/hello-9.9.tar.gz",
+        &format!("/mirror/gentoo/distfiles/eb/{NAME}"),
+        "/mirror/gentoo/distfiles/cc/hello-9.9.tar.gz",
     );
+    // The folder is the begin of the BLAKE2B of the name.
+    for folder in ["00", "EBx", "eb0"] {
+        let path = format!("/mirror/gentoo/distfiles/{folder}/{NAME}");
+        stage.get(&path).assert_problem(404);
+    }
     stage.assert_hit(&format!("/mirror/gentoo/distfiles/{NAME}"));
     let hex = stage.sha512();
     let folders = format!("{}/{}/{}", &hex[..2], &hex[2..4], &hex[4..6]);
@@ -114,6 +119,52 @@ fn homebrew_asks_by_url_and_blob() {
         &format!("{unknown}{}", "ab".repeat(32)),
     );
     stage.assert_hit(&format!("{unknown}{}", stage.sha256()));
+}
+
+#[test]
+fn homebrew_keeps_query_of_url() {
+    let origin = Origin::start();
+    let (plain, queried) = (archive(5, 4000), archive(6, 4000));
+    origin.serve("/get", Reply::file(&plain));
+    origin.serve("/get?file=x-1.0.tar.gz", Reply::file(&queried));
+    let gateway = Gateway::relaying(&origin);
+    let path = format!("/mirror/homebrew/{}", origin.url("/get?file=x-1.0.tar.gz"));
+    gateway
+        .request("GET", &path)
+        .send()
+        .assert_body(200, &queried);
+    assert_eq!(origin.count("/get"), 0);
+}
+
+#[test]
+fn denied_target_is_not_found() {
+    let origin = Origin::start();
+    let body = archive(8, 5000);
+    let path = format!("/{NAME}");
+    origin.serve(&path, Reply::file(&body));
+    let gateway = Gateway::builder().origin(&origin).one_attempt();
+    let gateway = gateway.set("policy.deny_hosts", "[\"denied.example.org\"]");
+    let gateway = gateway.relay().start();
+    let hex = crate::harness::sha256(&body);
+    let import = |url: &str| {
+        let list = format!("{hex}  {url}\n");
+        let import = gateway.operate("PUT", "/api/v1/catalog");
+        import.body(list.as_bytes()).send().assert_status(200);
+    };
+    let get = |path: &str| gateway.request("GET", path).send();
+    import(&format!("https://denied.example.org/{NAME}"));
+    // Conan goes on to its next server after a 404 only.
+    let refused = get(&format!("/mirror/conan/{hex}"));
+    refused.assert_problem(404);
+    assert!(
+        refused.text().contains("may not fetch"),
+        "{}",
+        refused.text()
+    );
+    let named = get("/mirror/homebrew/https://denied.example.org/x-1.0.tar.gz");
+    named.assert_problem(403);
+    import(&origin.url(&path));
+    get(&format!("/mirror/conan/{hex}")).assert_body(200, &body);
 }
 
 #[test]

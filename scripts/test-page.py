@@ -3,7 +3,7 @@
 
     scripts/test-page.py            tests the page; MILLPOND selects an existing binary
 
-    MILLPOND=target/release/millpond EVENTS_A_SECOND=1000 tests/ui
+    MILLPOND=target/release/millpond EVENTS_A_SECOND=1000 scripts/test-page.py
 
 The page has 10,000 objects. Checked are token, search, story, pin, import, job, incident, changed
 target, hostile names, keyboard and widths; that no error is in the console, that no request goes

@@ -2,3 +2,5 @@
 
 mod documents;
 pub mod language;
+mod readme;
+mod reference_pages;

@@ -21,3 +21,6 @@ mod service_manager;
 mod signals;
 mod swagger;
 mod ui;
+mod docs_pages;
+mod full_lists;
+mod migrate_jobs;

@@ -3,3 +3,6 @@
 mod lockfiles;
 mod page;
 pub mod spec_commands;
+mod adoption;
+mod faults;
+mod tree;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 
 use crate::harness::{Run, Tool, archive, assert_same, millpond, sha256};
-use crate::specs::SpecDesk;
+use crate::specs::spec_commands::SpecDesk;
 
 /// Uid and gid that no user of the machine has.
 const FOREIGN: u32 = 61_234;

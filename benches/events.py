@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Soak test of the events: followers that keep up, read slowly, stop reading, leave and come back.
 
-    benches/events [--minutes 60] [--rate 300] [--binary target/release/millpond]
+    benches/events.py [--minutes 60] [--rate 300] [--binary target/release/millpond]
 
 Jobs fetch files that the origin has or lacks, so that each target makes one event. Each follower
 checks the numbers of its events. One that keeps up, or comes back with `Last-Event-ID` while the

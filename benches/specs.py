@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measures the expansion of spec files: shares by kind of macro, and a comparison with rpmspec.
 
-    benches/specs FOLDER [OPTION...]        lists all specs below FOLDER, and prints the tables
-    benches/specs FOLDER --rpmspec [...]    compares with rpmspec, in a sandbox of bubblewrap without
+    benches/specs.py FOLDER [OPTION...]        lists all specs below FOLDER, and prints the tables
+    benches/specs.py FOLDER --rpmspec [...]    compares with rpmspec, in a sandbox of bubblewrap without
                                             network and writable folders, as it runs commands
 
 Other options, such as --registry, are those of "millpond spec list". MILLPOND selects the binary; otherwise it is that of the release profile. Files that have no line

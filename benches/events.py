@@ -149,7 +149,11 @@ class Study:
         listener.close()
         self.millpond = Millpond(options.binary, folder, self.origin_port, "256MiB")
         self.gateway_port = self.millpond.ports["gateway"]
-        with open(os.path.join(folder, "state/admin_token")) as file:
+        # The ports are open before the token is written.
+        token = os.path.join(folder, "state/admin_token")
+        while not os.path.exists(token) and self.millpond.process.poll() is None:
+            time.sleep(0.1)
+        with open(token) as file:
             self.token = file.read().strip()
         self.is_over, self.wrong, self.hits, self.ordered = threading.Event(), [], [], 0
         self.followers = [

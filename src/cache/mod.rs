@@ -59,7 +59,6 @@ pub use crate::bucket::{Bucket, BucketDelivery, BucketError, Config as BucketCon
 pub use crate::disk::{
     Acquire, CatalogEntry, DiskError, DiskHealth, DiskIo, DiskUsage, EntryOrigin, EvictResult,
     FileHit, Finished, FirstPublished, Lease, LeaseHolder, LeaseState, ListedPins, ListedTarget,
-    MAX_FOUND_ENTRIES,
-    ObjectHandle, OpenError, OpenFile, OpenMode, PinnedUse, Published, Sealed, StagedName, Staging,
-    TargetLookup, TargetRecords, TargetSnapshot,
+    MAX_FOUND_ENTRIES, ObjectHandle, OpenError, OpenFile, OpenMode, PinnedUse, Published, Sealed,
+    StagedName, Staging, TargetLookup, TargetRecords, TargetSnapshot,
 };

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::{
     Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Seen, encoded, eventually, object_key, rot,
 };
-use crate::jobs::{archives, await_end, order, show, start};
+use crate::operate::jobs::{archives, await_end, order, show, start};
 
 const SIZE: u64 = 20_000;
 

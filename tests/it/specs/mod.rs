@@ -1,8 +1,8 @@
 //! Tests of spec files and lock files.
 
+mod adoption;
+mod faults;
 mod lockfiles;
 mod page;
 pub mod spec_commands;
-mod adoption;
-mod faults;
 mod tree;

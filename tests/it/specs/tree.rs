@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::harness::{Body, Reply, Tool};
+use crate::specs::page::{blocks, read_page};
 use crate::specs::spec_commands::SpecDesk;
-use crate::specs_page::{blocks, read_page};
 
 /// Names in the page, in place of addresses on loopback.
 const UPSTREAM: &str = "https://upstream.example.org";

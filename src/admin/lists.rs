@@ -5,8 +5,6 @@
 
 use std::ops::ControlFlow;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-
 use super::error::AdminError;
 use super::service::AdminService;
 use super::storage_error::storage_error;
@@ -14,17 +12,12 @@ use super::token::ListReader;
 use crate::cache::{BucketDownloadView, ListedPins, ListedTarget, PinnedUse};
 use crate::fetch::{ByteOrigin, FetchAim, FetchView, MeterReading, OpenCircuit};
 use crate::gateway::RequestError;
+use crate::limits::{PoolClient, PoolPermit};
 use crate::model::{Key, Target};
 use crate::policy::{Class, Explanation};
 
 /// Targets that are read from the disk at once, after the first step.
 const STEP_TARGETS: usize = 1000;
-
-/// Lists at the same time that look at all targets.
-const MAX_FULL_LISTS: usize = 2;
-
-/// Permits of these lists.
-static FULL_LISTS: Semaphore = Semaphore::const_new(MAX_FULL_LISTS);
 
 /// Start of a list.
 #[derive(Debug, Clone, Copy)]
@@ -58,16 +51,19 @@ impl ListStart {
 /// Permit of a list that looks at all targets.
 #[derive(Debug)]
 pub struct FullList {
-    _permit: SemaphorePermit<'static>,
+    _permit: PoolPermit,
 }
 
 impl FullList {
     /// Begins a list that looks at all targets.
     ///
     /// # Errors
-    /// [`RequestError::Busy`] if too many run.
-    pub fn begin(_: &ListReader) -> Result<Self, RequestError> {
-        let permit = FULL_LISTS.try_acquire();
+    /// [`RequestError::Busy`] if too many run, or too many of the client.
+    pub fn begin(admin: &AdminService, reader: &ListReader) -> Result<Self, RequestError> {
+        let policy = &admin.services.policy;
+        let client = reader.client();
+        let client = client.map_or(PoolClient::Own, |address| policy.pool_client(address));
+        let permit = admin.full_lists.try_acquire(client);
         let permit = permit.map_err(|_| RequestError::Busy)?;
         Ok(Self { _permit: permit })
     }

@@ -22,10 +22,15 @@ use crate::cache::{
 use crate::fetch::{FetchLoad, Fetcher};
 use crate::freshness::Observation;
 use crate::gateway::{Gateway, RequestError};
+use crate::limits::FairPool;
 use crate::model::{
     Event, EventSink, FileType, Key, Record, RecordSource, Sha256, StoredHeaders, Target,
 };
 use crate::policy::{Admitted, Class, Policy};
+
+/// Lists at the same time that look at all targets. Each keeps the disk busy. One client has at
+/// most three of them.
+const MAX_FULL_LISTS: usize = 4;
 
 /// Source in the records of imported objects.
 const IMPORT_SOURCE: &str = "import";
@@ -49,13 +54,17 @@ pub struct AdminService {
     pub(super) services: AdminServices,
     tokens: ArcSwap<Tokens>,
     wrong_tokens: WrongTokens,
+    /// Permits of lists that look at all targets.
+    pub(super) full_lists: FairPool,
 }
 
 impl AdminService {
     #[must_use]
     pub fn new(services: AdminServices, tokens: Tokens) -> Self {
+        let share = services.policy.client_share();
         Self {
             services,
+            full_lists: FairPool::new(MAX_FULL_LISTS, 0, &share),
             tokens: ArcSwap::from_pointee(tokens),
             wrong_tokens: WrongTokens::default(),
         }
@@ -84,7 +93,7 @@ impl AdminService {
         let tokens = self.tokens.load();
         let permission = self
             .wrong_tokens
-            .bound(client, || tokens.authorize(token))?;
+            .bound(client, || tokens.authorize(client, token))?;
         permission.ok_or(AdminError::WrongToken)
     }
 

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -27,23 +28,31 @@ const MAX_TOKEN_BYTES: u64 = 4096;
 /// Largest number of `gateway.reader_tokens`, since a request is compared with each of them.
 const MAX_READER_TOKENS: usize = 64;
 
-/// Proof that a request has the operator token, or that a job comes from such a request.
+/// Proof that a request has the operator token, or that a job comes from such a request. It names
+/// the client, if it is that of a request.
 #[derive(Debug)]
-pub struct Operator(());
+pub struct Operator(Option<IpAddr>);
 
 impl Operator {
     /// Returns the proof for the work of jobs. Each job was created with the proof of a request,
     /// and its files are in the state folder, as the operator token is.
     #[must_use]
     pub fn of_jobs() -> Self {
-        Self(())
+        Self(None)
     }
 }
 
 /// Proof that a request has the operator token or a reader token. Only [`Tokens::authorize`]
-/// creates one.
+/// creates one. It names the client, if it is that of a request.
 #[derive(Debug)]
-pub struct ListReader(());
+pub struct ListReader(Option<IpAddr>);
+
+impl ListReader {
+    /// Returns the client that the work of the request counts for.
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        self.0
+    }
+}
 
 /// Permission that the token of a request gives.
 #[derive(Debug)]
@@ -72,7 +81,7 @@ impl Permission {
     /// [`AdminError::Unauthorized`] without a token.
     pub fn into_reader(self) -> Result<ListReader, AdminError> {
         match self {
-            Self::Operate(_) => Ok(ListReader(())),
+            Self::Operate(Operator(client)) => Ok(ListReader(client)),
             Self::Read(reader) => Ok(reader),
             Self::Public => Err(AdminError::Unauthorized(Needed::ReaderToken)),
         }
@@ -152,16 +161,16 @@ impl Tokens {
         }
     }
 
-    /// Returns what a token permits, or `None` for a wrong token.
+    /// Returns what a token of a client permits, or `None` for a wrong token.
     #[must_use]
-    pub fn authorize(&self, token: &str) -> Option<Permission> {
+    pub fn authorize(&self, client: IpAddr, token: &str) -> Option<Permission> {
         let hash = self.tag.clone().chain_update(token);
         let matches = |valid: &Vec<u8>| hash.clone().verify_slice(valid).is_ok();
         if matches(&self.operator) {
-            return Some(Permission::Operate(Operator(())));
+            return Some(Permission::Operate(Operator(Some(client))));
         }
         let is_reader = self.readers.iter().any(matches);
-        is_reader.then_some(Permission::Read(ListReader(())))
+        is_reader.then_some(Permission::Read(ListReader(Some(client))))
     }
 }
 

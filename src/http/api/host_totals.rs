@@ -35,7 +35,7 @@ pub async fn totals_by_host(
     reader: &ListReader,
     limit: usize,
 ) -> Result<Vec<HostTotals>, AdminError> {
-    let _full = FullList::begin(reader)?;
+    let _full = FullList::begin(admin, reader)?;
     let mut by_host: HashMap<String, ListTotals> = HashMap::new();
     let visit = admin.visit_targets(reader, ListStart::ALL, |listed, class| {
         let record = &listed.record;

@@ -76,7 +76,7 @@ pub async fn list(
 ) -> Result<ApiResponse, AdminError> {
     let ListQuery { filter, part } = query.list(MAX_PAGE_LENGTH, SystemTime::now())?;
     query.finish()?;
-    let full = part.is_full().then(|| FullList::begin(reader));
+    let full = part.is_full().then(|| FullList::begin(admin, reader));
     let _full = full.transpose()?;
     let start = part.start();
     let mut builder = ListBuilder::new(filter, part);

@@ -43,7 +43,7 @@ pub async fn read_page(
     reader: &ListReader,
     query: ListQuery,
 ) -> Result<BuiltPage<ListedObject>, AdminError> {
-    let full = query.part.is_full().then(|| FullList::begin(reader));
+    let full = query.part.is_full().then(|| FullList::begin(admin, reader));
     let _full = full.transpose()?;
     let start = query.part.start();
     let mut builder = ListBuilder::new(query.filter, query.part);

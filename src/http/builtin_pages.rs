@@ -69,9 +69,7 @@ pub fn serve(page: BuiltinPage, request: &HttpRequest, service: &HttpService) ->
         return response;
     }
     match page {
-        BuiltinPage::Usage => {
-            UsagePage::for_request(request.headers(), &service.settings.load()).render()
-        }
+        BuiltinPage::Usage => UsagePage::for_request(request, &service.settings.load()).render(),
         BuiltinPage::Health => text(StatusCode::OK, "alive\n".to_owned()),
         BuiltinPage::Readiness => match readiness(service) {
             Ok(warnings) => text(StatusCode::OK, ready_page(&warnings)),

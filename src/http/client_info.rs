@@ -299,7 +299,7 @@ fn read_forwarded_for(headers: &HeaderMap, settings: &Settings) -> Option<IpAddr
 }
 
 /// Returns the peer as the server set it: the TCP peer, or the client that the PROXY header names.
-fn peer_address(request: &HttpRequest) -> IpAddr {
+pub fn peer_address(request: &HttpRequest) -> IpAddr {
     canonical_address(request.peer_addr())
 }
 

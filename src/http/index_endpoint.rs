@@ -3,18 +3,18 @@
 //!
 //! The main function is [`serve`].
 
-use actix_web::http::header::{ACCEPT, HOST, IF_NONE_MATCH};
+use actix_web::http::header::{ACCEPT, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::access_log::LogUri;
 use super::client_info::{RequestOrigin, TargetForm};
 use super::index_response::IndexRewriting;
 use super::login::require_user;
+use super::own_url::own_url;
 use super::parse_request::{read_cache_request, reject_unreadable, single};
 use super::request_guard::RequestGuard;
 use super::responder::Responder;
 use super::state::HttpService;
-use super::usage_page::base_url;
 use crate::gateway::{
     CacheRequest, ClientRedirects, Conditions, Endpoint, FileDelivery, PrefixedUrl, RequestError,
     RequestMethod,
@@ -135,7 +135,7 @@ impl IndexRequest<'_> {
             document,
             page: target.clone(),
             upstream,
-            gateway: base_url(single(headers, HOST), &settings),
+            gateway: own_url(self.request, &settings),
             known_etags: single(headers, IF_NONE_MATCH).map(str::to_owned),
         };
         let mut request = self.cache_request(target, ExpectedDigests::nothing())?;

@@ -37,6 +37,7 @@ mod mirror_request;
 mod mirror_upload;
 mod node_name;
 mod options;
+mod own_url;
 mod page_body;
 mod parse_request;
 mod proxy_endpoint;

@@ -3,25 +3,20 @@
 //! Browsers get HTML without scripts, and other clients get text. This file decides no access. Its
 //! main type is [`UsagePage`].
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderName,
-    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
+use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest as _, Sha256};
 
+use super::own_url::own_url;
 use super::parse_request::single;
 use super::state::Settings;
 use crate::client_setup;
-
-/// Longest name of a host with its port (RFC 1035, section 2.3.4).
-const MAX_AUTHORITY_BYTES: usize = 253 + ":65535".len();
-
-/// Address in the examples if the client has named no usable one.
-const UNKNOWN_BASE: &str = "http://this-gateway";
 
 const STYLE: &str = include_str!("usage_page.css");
 
@@ -41,10 +36,10 @@ enum PageForm {
 }
 
 impl UsagePage {
-    /// Returns the page for a request with these header fields.
+    /// Returns the page for a request.
     #[must_use]
-    pub fn for_request(headers: &HeaderMap, settings: &Settings) -> Self {
-        let accepts_html = single(headers, ACCEPT.as_str())
+    pub fn for_request(request: &HttpRequest, settings: &Settings) -> Self {
+        let accepts_html = single(request.headers(), ACCEPT.as_str())
             .is_some_and(|accept| accept.to_ascii_lowercase().contains("text/html"));
         Self {
             form: if accepts_html {
@@ -52,7 +47,7 @@ impl UsagePage {
             } else {
                 PageForm::Text
             },
-            base: base_url(single(headers, HOST.as_str()), settings),
+            base: own_url(request, settings),
         }
     }
 
@@ -136,31 +131,4 @@ fn content_security_policy() -> String {
         "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'; base-uri 'none'; \
          frame-ancestors 'none'"
     )
-}
-
-/// Returns scheme and authority under which a client has asked, or those that the operator has
-/// configured.
-pub fn base_url(host: Option<&str>, settings: &Settings) -> String {
-    let host = host.filter(|host| is_plain_authority(host));
-    let public = settings.public_url.as_deref();
-    let public = public.filter(|url| {
-        let authority = url.split_once("://").map(|(_, authority)| authority);
-        authority.is_some_and(is_plain_authority)
-    });
-    match (host, public) {
-        (Some(host), Some(public)) if has_authority(public, host) => public.to_owned(),
-        (Some(host), _) => format!("http://{host}"),
-        (None, public) => public.unwrap_or(UNKNOWN_BASE).to_owned(),
-    }
-}
-
-fn has_authority(url: &str, authority: &str) -> bool {
-    url.split_once("://")
-        .is_some_and(|(_, own)| own.eq_ignore_ascii_case(authority))
-}
-
-/// Whether a value of `Host` has only characters of names, addresses and ports.
-fn is_plain_authority(host: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:[]_".contains(&byte);
-    !host.is_empty() && host.len() <= MAX_AUTHORITY_BYTES && host.bytes().all(is_plain)
 }

@@ -36,6 +36,12 @@ pub enum RequestError {
     UnknownMethod(String),
     #[error("the method {0} is not supported here")]
     MethodNotSupported(String),
+    /// Another request to a registry than a download, such as an upload, a login or an audit.
+    #[error(
+        "this gateway only serves downloads of the registry; for an upload, a login or an audit, \
+         state the URL of the registry itself"
+    )]
+    ReadOnlyRegistry,
     #[error("{0}")]
     NotFound(&'static str),
     /// The request has passed through this gateway before. Holds the gateway's name.

@@ -39,6 +39,9 @@ pub struct Problem {
     status: u16,
     /// One line of text.
     detail: String,
+    /// The same text for npm, which shows this member only. Other clients do not get it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 /// Returns the value of `Proxy-Status` (RFC 9209). `name` is the name of this node.
@@ -70,12 +73,17 @@ pub fn render_error(
     let mut builder = begin(error_status, context);
     let proxy_status = proxy_status(error, error_status, context.name.as_str());
     builder.insert_header(("Proxy-Status", proxy_status));
-    if let RequestError::MethodNotSupported(method) = error {
+    let allowed = match error {
         // No target supports TRACE here. Other methods fail for ftp targets only.
-        let allowed = match method.as_str() {
-            "TRACE" => allowed_methods(endpoint),
-            _ => allowed_methods(Endpoint::Gateway),
-        };
+        RequestError::MethodNotSupported(method) if method == "TRACE" => {
+            Some(allowed_methods(endpoint))
+        }
+        RequestError::MethodNotSupported(_) | RequestError::ReadOnlyRegistry => {
+            Some(allowed_methods(Endpoint::Gateway))
+        }
+        _ => None,
+    };
+    if let Some(allowed) = allowed {
         builder.insert_header((ALLOW, allowed));
     }
     if let Some((name, challenge)) = challenge(error_status.status) {
@@ -181,11 +189,12 @@ fn finish(
     context: &ResponseContext<'_>,
 ) -> RenderedResponse {
     let text = sanitize_line(text);
-    let (content_type, body) = if context.wants_problem_json {
+    let (content_type, body) = if context.wants_problem_json || context.is_npm {
         let problem = Problem {
             kind: "about:blank",
             title: error_status.status.canonical_reason().unwrap_or_default(),
             status: error_status.status.as_u16(),
+            error: context.is_npm.then(|| text.clone()),
             detail: text,
         };
         // A struct of text and numbers has a JSON form.

@@ -58,6 +58,10 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
             let (status, reason) = (Code::METHOD_NOT_ALLOWED, "Method Not Allowed");
             (status, REQUEST_DENIED, "bad-method", reason)
         }
+        RequestError::ReadOnlyRegistry => {
+            let (status, reason) = (Code::METHOD_NOT_ALLOWED, "Registry Is Read Only");
+            (status, REQUEST_DENIED, "bad-method", reason)
+        }
         RequestError::Misdirected(_) => {
             let (status, reason) = (Code::MISDIRECTED_REQUEST, "Misdirected Request");
             (status, REQUEST_DENIED, "misdirected", reason)

@@ -68,6 +68,7 @@ pub async fn serve(indexed: IndexRequest<'_>, guard: RequestGuard) -> HttpRespon
         origin,
         ..
     } = indexed;
+    let is_npm = indexed.path.registry() == Some(PackageRegistry::Npm);
     let read = indexed.read().await;
     let uri = match &read {
         Ok(IndexTask::Index(cache_request, _) | IndexTask::File(cache_request)) => {
@@ -79,7 +80,10 @@ pub async fn serve(indexed: IndexRequest<'_>, guard: RequestGuard) -> HttpRespon
     let log = service
         .begin_log(origin.client, RequestEndpoint::Mirror, method, uri)
         .with_user_agent(request.headers());
-    let responder = Responder::new(request, service, Endpoint::Gateway, log, guard);
+    let mut responder = Responder::new(request, service, Endpoint::Gateway, log, guard);
+    if is_npm {
+        responder = responder.for_npm();
+    }
     match read {
         Ok(IndexTask::Index(cache_request, rewriting)) => {
             responder.serve_index(cache_request, &rewriting).await
@@ -103,7 +107,11 @@ impl IndexRequest<'_> {
     }
 
     fn parse(&self) -> Result<IndexTask, RequestError> {
-        reject_unreadable(self.request, self.service.name.as_str())?;
+        let readable = reject_unreadable(self.request, self.service.name.as_str());
+        readable.map_err(|error| match error {
+            RequestError::MethodNotSupported(_) => RequestError::ReadOnlyRegistry,
+            error => error,
+        })?;
         match &self.path {
             IndexPath::Document(document, path) => self.index(*document, path),
             IndexPath::Other(registry, path) => {

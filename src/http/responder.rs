@@ -45,6 +45,12 @@ impl<'a> Responder<'a> {
         }
     }
 
+    /// Returns the responder for a request to the registry of npm.
+    pub fn for_npm(mut self) -> Self {
+        self.context.is_npm = true;
+        self
+    }
+
     /// Gets the response to `request` from the gateway and sends it.
     pub async fn serve(self, request: CacheRequest) -> HttpResponse {
         match self.gateway.handle(request).await {

@@ -19,6 +19,8 @@ pub struct ResponseContext<'a> {
     pub name: &'a NodeName,
     pub is_head: bool,
     pub wants_problem_json: bool,
+    /// Whether the client is one of an npm registry.
+    pub is_npm: bool,
     /// Size of the chunks in which a body is sent.
     pub chunk_bytes: usize,
 }
@@ -33,6 +35,7 @@ impl<'a> ResponseContext<'a> {
         Self {
             name,
             is_head: request.method() == Method::HEAD,
+            is_npm: false,
             wants_problem_json: PROBLEM_TYPES.iter().any(|wanted| accept.contains(wanted)),
             chunk_bytes,
         }

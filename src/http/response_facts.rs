@@ -181,6 +181,7 @@ pub fn outcome_of_error(error: &RequestError) -> Outcome {
         | RequestError::TargetTooLong(_)
         | RequestError::ExpectationFailed
         | RequestError::MethodNotSupported(_)
+        | RequestError::ReadOnlyRegistry
         | RequestError::UnknownMethod(_)
         | RequestError::Misdirected(_)
         | RequestError::NotFound(_)

@@ -34,6 +34,17 @@ impl<'a> IndexPath<'a> {
             _ => None,
         }
     }
+
+    /// Returns the registry of the path, if it is one of a resource.
+    #[must_use]
+    pub fn registry(&self) -> Option<PackageRegistry> {
+        match self {
+            Self::Document(document, _) => Some(document.registry()),
+            Self::Other(registry, _) => Some(*registry),
+            Self::File(_) => Some(PackageRegistry::Pypi),
+            Self::Unknown => None,
+        }
+    }
 }
 
 fn pypi_path(below: &str) -> IndexPath<'_> {

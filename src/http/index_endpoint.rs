@@ -46,8 +46,8 @@ pub struct IndexRequest<'a> {
 }
 
 /// The resource that a request is for.
-enum IndexTask {
-    Index(CacheRequest, IndexRewriting),
+enum IndexTask<'a> {
+    Index(CacheRequest, IndexRewriting<'a>),
     /// A file, or a resource that stays as it is.
     File(CacheRequest),
 }
@@ -93,9 +93,9 @@ pub async fn serve(indexed: IndexRequest<'_>, guard: RequestGuard) -> HttpRespon
     }
 }
 
-impl IndexRequest<'_> {
+impl<'a> IndexRequest<'a> {
     /// Checks the login of a request, and parses the request.
-    async fn read(&self) -> Result<IndexTask, RequestError> {
+    async fn read(&self) -> Result<IndexTask<'a>, RequestError> {
         let (service, origin) = (self.service, self.origin);
         require_user(service, self.request, origin, Endpoint::Gateway).await?;
         // A malformed request counts too, and a denied client learns nothing else.
@@ -106,7 +106,7 @@ impl IndexRequest<'_> {
         })
     }
 
-    fn parse(&self) -> Result<IndexTask, RequestError> {
+    fn parse(&self) -> Result<IndexTask<'a>, RequestError> {
         let readable = reject_unreadable(self.request, self.service.name.as_str());
         readable.map_err(|error| match error {
             RequestError::MethodNotSupported(_) => RequestError::ReadOnlyRegistry,
@@ -121,8 +121,11 @@ impl IndexRequest<'_> {
                 Ok(IndexTask::File(self.cache_request(target, nothing)?))
             }
             IndexPath::File(PypiFile { url, digest }) => {
-                let PrefixedUrl { target, .. } = PrefixedUrl::parse(&format!("/{url}"))?;
-                let mut expected = ExpectedDigests::nothing();
+                let stated = PrefixedUrl::parse(&format!("/{url}"))?;
+                let PrefixedUrl {
+                    target,
+                    mut expected,
+                } = stated;
                 expected.extend(digest.clone());
                 Ok(IndexTask::File(self.cache_request(target, expected)?))
             }
@@ -132,7 +135,7 @@ impl IndexRequest<'_> {
         }
     }
 
-    fn index(&self, document: IndexDocument, path: &str) -> Result<IndexTask, RequestError> {
+    fn index(&self, document: IndexDocument, path: &str) -> Result<IndexTask<'a>, RequestError> {
         let upstream = self.upstream(document.registry())?;
         let target = Target::parse(&format!("{upstream}{path}"));
         let target = target.map_err(bad_request)?;
@@ -140,6 +143,8 @@ impl IndexRequest<'_> {
         let sent = single(headers, ACCEPT).unwrap_or_default();
         let settings = self.service.settings.load();
         let rewriting = IndexRewriting {
+            admission: &self.service.admission,
+            client: self.service.gateway.pool_client(self.origin.client),
             document,
             page: target.clone(),
             upstream,

@@ -11,14 +11,19 @@ const PIECE_BYTES: usize = 16 * 1024;
 
 /// Returns a body that the HTTP library takes piece by piece.
 pub fn in_pieces(body: impl Into<Bytes>) -> BoxBody {
+    in_pieces_with(body, ())
+}
+
+/// Returns a body that the HTTP library takes piece by piece. It holds `held` until its end.
+pub fn in_pieces_with<T: 'static>(body: impl Into<Bytes>, held: T) -> BoxBody {
     let body = body.into();
     let length = body.len() as u64;
-    let pieces = stream::unfold(body, |mut rest| async move {
+    let pieces = stream::unfold((body, held), |(mut rest, held)| async move {
         if rest.is_empty() {
             return None;
         }
         let piece = rest.split_to(rest.len().min(PIECE_BYTES));
-        Some((Ok::<_, Infallible>(piece), rest))
+        Some((Ok::<_, Infallible>(piece), (rest, held)))
     });
     BoxBody::new(SizedStream::new(length, Box::pin(pieces)))
 }

@@ -75,7 +75,7 @@ impl<'a> Responder<'a> {
     pub async fn serve_index(
         mut self,
         request: CacheRequest,
-        rewriting: &IndexRewriting,
+        rewriting: &IndexRewriting<'_>,
     ) -> HttpResponse {
         // A HEAD gets the fields of the rewritten document.
         let is_head = std::mem::replace(&mut self.context.is_head, false);

@@ -35,13 +35,16 @@ pub fn rewrite(body: &[u8], places: LinkPlaces<'_>) -> Result<Vec<u8>, IndexErro
 
 #[cfg(test)]
 mod tests {
+    use super::super::document::LinkBudget;
     use super::*;
     use crate::model::Target;
 
     #[test]
     fn template_is_behind_gateway_and_digest() {
         let page = Target::parse("https://index.example.org/config.json").unwrap();
+        let budget = LinkBudget::default();
         let places = LinkPlaces {
+            budget: &budget,
             page: &page,
             upstream: "https://index.example.org",
             gateway: "http://mill.example.org",

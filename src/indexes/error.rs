@@ -9,6 +9,8 @@ pub enum IndexError {
     Utf8,
     #[error("the index of upstream is invalid: {0}")]
     Json(#[from] serde_json::Error),
+    #[error("the links of the index of upstream are too long")]
+    LongLinks,
     #[error("the config.json of upstream has no usable dl")]
     NoDownloadUrl,
 }

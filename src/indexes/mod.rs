@@ -8,6 +8,7 @@ mod cargo_config;
 mod config;
 mod document;
 mod error;
+mod html_tag;
 mod json_members;
 mod npm_package;
 mod path;
@@ -17,7 +18,7 @@ mod pypi_link;
 mod registry;
 
 pub use config::{Config, RegistryUpstreams};
-pub use document::{IndexDocument, LinkPlaces};
+pub use document::{IndexDocument, LinkBudget, LinkPlaces};
 pub use error::IndexError;
 pub use path::IndexPath;
 pub use pypi_link::PypiFile;
@@ -34,7 +35,7 @@ pub fn rewrite(
     places: LinkPlaces<'_>,
 ) -> Result<Vec<u8>, IndexError> {
     let content_type = content_type.to_ascii_lowercase();
-    match document {
+    let rewritten = match document {
         IndexDocument::PypiProjects | IndexDocument::PypiProject => {
             if content_type.contains("json") {
                 pypi_json::rewrite(body, places)
@@ -46,5 +47,9 @@ pub fn rewrite(
         }
         IndexDocument::NpmPackage => npm_package::rewrite(body, places),
         IndexDocument::CargoConfig => cargo_config::rewrite(body, places),
+    };
+    if places.budget.is_spent() {
+        return Err(IndexError::LongLinks);
     }
+    rewritten
 }

@@ -13,8 +13,8 @@ use crate::model::{Algorithm, Digest};
 pub fn rewrite(body: &[u8], places: LinkPlaces<'_>) -> Result<Vec<u8>, IndexError> {
     let mut package = JsonMembers::parse(body)?;
     rewrite_dist(&mut package, places)?;
-    let versions = package.value("versions").and_then(JsonMembers::of_value);
-    if let Some(mut versions) = versions {
+    let versions = package.value("versions").map(JsonMembers::of_value);
+    if let Some(mut versions) = versions.transpose()?.flatten() {
         versions.change_each(|version| rewrite_version(version, places))?;
         let versions = to_raw_value(&versions)?;
         package.replace("versions", &versions)?;
@@ -26,7 +26,7 @@ fn rewrite_version(
     version: &RawValue,
     places: LinkPlaces<'_>,
 ) -> serde_json::Result<Option<Box<RawValue>>> {
-    let Some(mut version) = JsonMembers::of_value(version) else {
+    let Some(mut version) = JsonMembers::of_value(version)? else {
         return Ok(None);
     };
     rewrite_dist(&mut version, places)?;
@@ -35,7 +35,8 @@ fn rewrite_version(
 
 /// Rewrites the member `dist` of a version.
 fn rewrite_dist(version: &mut JsonMembers<'_>, places: LinkPlaces<'_>) -> serde_json::Result<()> {
-    let Some(mut dist) = version.value("dist").and_then(JsonMembers::of_value) else {
+    let dist = version.value("dist").map(JsonMembers::of_value);
+    let Some(mut dist) = dist.transpose()?.flatten() else {
         return Ok(());
     };
     let Some(link) = link_of(&dist, places) else {
@@ -49,6 +50,9 @@ fn rewrite_dist(version: &mut JsonMembers<'_>, places: LinkPlaces<'_>) -> serde_
 /// Returns the URL of a tarball behind that of the gateway and its digest. A client needs an
 /// absolute URL.
 fn link_of(dist: &JsonMembers<'_>, places: LinkPlaces<'_>) -> Option<String> {
+    if places.budget.is_spent() {
+        return None;
+    }
     let tarball: String = dist.get("tarball")?;
     let target = places.page.join(&tarball).ok()?;
     let integrity = dist.get::<String>("integrity");
@@ -59,7 +63,8 @@ fn link_of(dist: &JsonMembers<'_>, places: LinkPlaces<'_>) -> Option<String> {
             Digest::parse(Algorithm::Sha1, &shasum).ok()
         });
     let digest = digest.map_or_else(String::new, |digest| format!("{digest}/"));
-    Some(format!("{}/{digest}{}", places.gateway, target.as_str()))
+    let link = format!("{}/{digest}{}", places.gateway, target.as_str());
+    places.budget.take(link)
 }
 
 /// Returns the strongest digest of subresource integrity that Millpond computes.
@@ -80,12 +85,15 @@ fn strongest(integrity: &str) -> Option<Digest> {
 mod tests {
     use serde_json::Value;
 
+    use super::super::document::LinkBudget;
     use super::*;
     use crate::model::Target;
 
     fn rewritten(body: &str) -> Value {
         let page = Target::parse("https://npm.example.org/tiny").unwrap();
+        let budget = LinkBudget::default();
         let places = LinkPlaces {
+            budget: &budget,
             page: &page,
             upstream: "https://npm.example.org",
             gateway: "http://mill.example.org",

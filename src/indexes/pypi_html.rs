@@ -1,18 +1,18 @@
-//! Simple indexes as HTML (PEP 503, PEP 658, PEP 714).
+//! Simple indexes as HTML (PEP 503, PEP 658, PEP 714, PEP 740).
 //!
-//! Only the values of `href` are replaced; all other bytes stay as they are.
+//! Only the values of `href` and `data-provenance` are replaced; all other bytes stay as they are.
 
 use super::document::{IndexDocument, LinkPlaces};
 use super::error::IndexError;
-use super::pypi_link::{FileDigests, read_digest};
-use crate::model::{MAX_TARGET_BYTES, Target};
+use super::html_tag::{HtmlTag, encode_entities};
+use super::pypi_link::{FileDigests, provenance_link, read_digest};
+use crate::model::Target;
 
 /// Attributes that state the digest of a file's metadata. The first one that is there counts.
 const METADATA_ATTRIBUTES: [&str; 2] = ["data-core-metadata", "data-dist-info-metadata"];
 
-/// Bound on the length of a tag: twice that of a target, and its attributes. The text of a longer
-/// one stays.
-const MAX_TAG_BYTES: usize = 3 * MAX_TARGET_BYTES;
+/// Attribute with the URL of the provenance of a file.
+const PROVENANCE: &str = "data-provenance";
 
 /// Folder of project pages at this gateway.
 const PROJECTS: &str = "/mirror/pypi/simple";
@@ -24,39 +24,61 @@ pub fn rewrite(
     places: LinkPlaces<'_>,
 ) -> Result<Vec<u8>, IndexError> {
     let page = std::str::from_utf8(body).map_err(|_| IndexError::Utf8)?;
-    let mut base = places.page.clone();
+    let mut base = None;
     let mut written = String::with_capacity(page.len() * 2);
     let mut rest = page;
-    while let Some(start) = rest.find('<') {
+    while let Some(start) = rest.find('<').filter(|_| !places.budget.is_spent()) {
         let (text, from_tag) = rest.split_at(start);
         written.push_str(text);
         let tag = HtmlTag::read(from_tag);
         rest = &from_tag[tag.text.len()..];
         if tag.is_named("base") {
-            // Links of the rewritten page are at this gateway.
-            if let Some(joined) = tag.value("href").and_then(|href| base.join(&href).ok()) {
-                base = joined;
-            }
+            // Links of the rewritten page are at this gateway. The first base counts.
+            let href = tag.value("href").filter(|_| base.is_none());
+            base = href.and_then(|href| places.page.join(&href).ok()).or(base);
             continue;
         }
-        let new = if tag.is_named("a") {
-            new_link(&tag, &base, document, places)
+        if tag.is_named("a") {
+            let base = base.as_ref().unwrap_or(places.page);
+            write_link(&tag, base, document, places, &mut written);
         } else {
-            None
-        };
-        match (new, tag.attribute("href")) {
-            (Some(new), Some(href)) => {
-                written.push_str(&tag.text[..href.start]);
-                written.push('"');
-                written.push_str(&encode_entities(&new));
-                written.push('"');
-                written.push_str(&tag.text[href.end..]);
-            }
-            _ => written.push_str(tag.text),
+            written.push_str(tag.text);
         }
     }
     written.push_str(rest);
     Ok(written.into_bytes())
+}
+
+/// Writes a tag with new values of its attributes.
+fn write_link(
+    tag: &HtmlTag<'_>,
+    base: &Target,
+    document: IndexDocument,
+    places: LinkPlaces<'_>,
+    written: &mut String,
+) {
+    let provenance = || {
+        let target = base.join(&tag.value(PROVENANCE)?).ok()?;
+        places.budget.take(provenance_link(&target, places.gateway))
+    };
+    let new = [
+        ("href", new_link(tag, base, document, places)),
+        (PROVENANCE, provenance()),
+    ];
+    let mut places: Vec<_> = new
+        .into_iter()
+        .filter_map(|(name, value)| Some((tag.attribute(name)?, value?)))
+        .collect();
+    places.sort_by_key(|(attribute, _)| attribute.start);
+    let mut end = 0;
+    for (attribute, value) in places {
+        written.push_str(&tag.text[end..attribute.start]);
+        written.push('"');
+        written.push_str(&encode_entities(&value));
+        written.push('"');
+        end = attribute.end;
+    }
+    written.push_str(&tag.text[end..]);
 }
 
 /// Returns the new value of `href`, or `None` if the link stays.
@@ -80,7 +102,8 @@ fn new_link(
         let project = target.as_str().strip_prefix(places.upstream)?;
         return project
             .starts_with('/')
-            .then(|| format!("{PROJECTS}{project}"));
+            .then(|| format!("{PROJECTS}{project}"))
+            .and_then(|link| places.budget.take(link));
     }
     let metadata = METADATA_ATTRIBUTES.iter().find_map(|name| tag.value(name));
     let digests = FileDigests {
@@ -88,127 +111,19 @@ fn new_link(
         metadata: metadata.and_then(|value| read_digest(&value)),
     };
     let fragment = fragment.map_or_else(String::new, |fragment| format!("#{fragment}"));
-    Some(digests.link(&target) + &fragment)
-}
-
-/// A tag, or a part of the text that begins with `<`.
-struct HtmlTag<'a> {
-    text: &'a str,
-    name: &'a str,
-    attributes: Vec<Attribute<'a>>,
-}
-
-/// An attribute of a tag. Its value is at these places of the tag's text, with its quotes.
-struct Attribute<'a> {
-    name: &'a str,
-    start: usize,
-    end: usize,
-}
-
-impl<'a> HtmlTag<'a> {
-    /// Reads a tag at the start of a text that begins with `<`. A comment is one tag without a
-    /// name. A tag that does not end has no attributes.
-    fn read(text: &'a str) -> Self {
-        let nameless = |length: usize| Self {
-            text: &text[..length],
-            name: "",
-            attributes: Vec::new(),
-        };
-        if text.starts_with("<!--") {
-            return nameless(text.find("-->").map_or(text.len(), |end| end + 3));
-        }
-        // The bound keeps the time linear if tags do not end.
-        let text = &text[..text.floor_char_boundary(MAX_TAG_BYTES)];
-        let is_name_byte = |byte: &u8| byte.is_ascii_alphanumeric();
-        let bytes = text.as_bytes();
-        let name_end = 1 + bytes[1..]
-            .iter()
-            .take_while(|byte| is_name_byte(byte))
-            .count();
-        if name_end == 1 {
-            return nameless(1);
-        }
-        let mut attributes = Vec::new();
-        let mut at = name_end;
-        loop {
-            at = skip(bytes, at, |byte| byte.is_ascii_whitespace() || byte == b'/');
-            match bytes.get(at) {
-                None => return nameless(1),
-                Some(b'>') => break,
-                Some(_) => {}
-            }
-            let start = at;
-            at = skip(bytes, at, |byte| {
-                !byte.is_ascii_whitespace() && !b"=>/".contains(&byte)
-            });
-            let name = &text[start..at];
-            let equals = skip(bytes, at, |byte| byte.is_ascii_whitespace());
-            if bytes.get(equals) != Some(&b'=') {
-                // A lone sign must not stop the scan.
-                at = at.max(start + 1);
-                continue;
-            }
-            let start = skip(bytes, equals + 1, |byte| byte.is_ascii_whitespace());
-            at = match bytes.get(start) {
-                Some(quote @ (b'"' | b'\'')) => skip(bytes, start + 1, |byte| byte != *quote) + 1,
-                _ => skip(bytes, start, |byte| {
-                    !byte.is_ascii_whitespace() && byte != b'>'
-                }),
-            };
-            if at > bytes.len() {
-                return nameless(1);
-            }
-            attributes.push(Attribute {
-                name,
-                start,
-                end: at,
-            });
-        }
-        Self {
-            text: &text[..=at],
-            name: &text[1..name_end],
-            attributes,
-        }
-    }
-
-    fn is_named(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name)
-    }
-
-    fn attribute(&self, name: &str) -> Option<&Attribute<'a>> {
-        let mut attributes = self.attributes.iter();
-        attributes.find(|attribute| attribute.name.eq_ignore_ascii_case(name))
-    }
-
-    /// Returns the value of an attribute without quotes and entities.
-    fn value(&self, name: &str) -> Option<String> {
-        let attribute = self.attribute(name)?;
-        let value = &self.text[attribute.start..attribute.end];
-        let value = value.trim_matches(['"', '\'']).trim_ascii();
-        let decoded = value.replace("&#38;", "&").replace("&quot;", "\"");
-        Some(decoded.replace("&#43;", "+").replace("&amp;", "&"))
-    }
-}
-
-/// Returns the first place from `at` on whose byte is not `wanted`.
-fn skip(bytes: &[u8], at: usize, wanted: impl Fn(u8) -> bool) -> usize {
-    let rest = bytes.get(at..).unwrap_or_default();
-    at + rest.iter().take_while(|byte| wanted(**byte)).count()
-}
-
-fn encode_entities(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('"', "&quot;")
-        .replace('<', "&lt;")
+    places.budget.take(digests.link(&target) + &fragment)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::document::LinkBudget;
     use super::*;
 
     fn rewritten(document: IndexDocument, page: &str) -> String {
         let target = Target::parse("https://pypi.example.org/simple/tiny/").unwrap();
+        let budget = LinkBudget::default();
         let places = LinkPlaces {
+            budget: &budget,
             page: &target,
             upstream: "https://pypi.example.org/simple",
             gateway: "http://mill.example.org",
@@ -235,6 +150,13 @@ mod tests {
                 format!(
                     "<A class=x\n HREF = \"{files}/-/-/https://f.example.org/b.whl\" \
                      data-x=\"&gt;=3\">"
+                ),
+            ),
+            (
+                "<a data-provenance='/p/a' href=\"f&#x2F;d.whl&#35;x&apos;&amp;lt;\">".to_owned(),
+                format!(
+                    "<a data-provenance=\"http://mill.example.org{files}/-/-/{pypi}/p/a\" \
+                     href=\"{files}/-/-/{pypi}/simple/tiny/f/d.whl#x'&amp;lt;\">"
                 ),
             ),
             (
@@ -271,7 +193,7 @@ mod tests {
 
     #[test]
     fn base_of_page_is_applied_and_removed() {
-        let page = "<base href=\"https://f.example.org/d/\"><a href=\"a.whl\">";
+        let page = "<base href=\"https://f.example.org/d/\"><base href=\"/e/\"><a href=\"a.whl\">";
         let wanted = "<a href=\"/mirror/pypi/files/-/-/https://f.example.org/d/a.whl\">";
         assert_eq!(rewritten(IndexDocument::PypiProject, page), wanted);
     }

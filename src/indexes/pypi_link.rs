@@ -63,6 +63,12 @@ impl FileDigests {
     }
 }
 
+/// Returns the URL of a provenance file at this gateway. PEP 740 wants an absolute one. No index
+/// states its digest.
+pub fn provenance_link(provenance: &Target, gateway: &str) -> String {
+    format!("{gateway}{}", FileDigests::default().link(provenance))
+}
+
 /// Returns the digest in a text such as `sha256=<hex>`. Unknown algorithms are ignored.
 pub fn read_digest(text: &str) -> Option<Digest> {
     let (algorithm, hex) = text.split_once('=')?;

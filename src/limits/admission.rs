@@ -32,6 +32,13 @@ const REJECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Millpond accepts no connection of any client.
 const CROWDED_REJECT_TIMEOUT: Duration = Duration::from_millis(100);
 
+/// Maximum number of index documents in memory. Each has up to 64 MiB, takes up to four times its
+/// length while it is rewritten, and stays until it is sent.
+const MAX_DOCUMENTS: usize = 6;
+
+/// Maximum number of requests that wait for one of these permits.
+const MAX_WAITING_DOCUMENTS: usize = 128;
+
 /// Divisor of the connection limit. If fewer permits than this share are free for a client, every
 /// response closes its connection, so that idle connections do not keep new ones out.
 const PART_LEFT_WHEN_NEARLY_FULL: usize = 32;
@@ -168,6 +175,12 @@ pub struct ResponsePermit {
     _permit: PoolPermit,
 }
 
+/// Index document in memory. It is counted until it is dropped.
+#[derive(Debug)]
+pub struct DocumentPermit {
+    _permit: PoolPermit,
+}
+
 /// Levels of the pools of connections and responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdmissionLevels {
@@ -187,6 +200,7 @@ pub struct AdmissionControl {
     excess: Arc<AtomicUsize>,
     heads: FairPool,
     responses: FairPool,
+    documents: FairPool,
 }
 
 impl AdmissionControl {
@@ -200,6 +214,7 @@ impl AdmissionControl {
             excess: Arc::default(),
             heads: FairPool::new(max_heads, 0, share),
             responses: FairPool::new(limits.responses, 0, share),
+            documents: FairPool::new(MAX_DOCUMENTS, MAX_WAITING_DOCUMENTS, share),
         }
     }
 
@@ -237,6 +252,17 @@ impl AdmissionControl {
     pub(crate) fn acquire_response_permit(&self, client: PoolClient) -> Option<ResponsePermit> {
         let permit = self.responses.try_acquire(client).ok()?;
         Some(ResponsePermit { _permit: permit })
+    }
+
+    /// Waits in the client's turn until a document of `host` may be in memory. Returns `None` if
+    /// too many requests wait.
+    pub(crate) async fn acquire_document_permit(
+        &self,
+        client: PoolClient,
+        host: &str,
+    ) -> Option<DocumentPermit> {
+        let permit = self.documents.acquire(client, host).await.ok()?;
+        Some(DocumentPermit { _permit: permit })
     }
 
     /// Returns whether connections of a client should close after their response.

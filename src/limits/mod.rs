@@ -16,7 +16,7 @@ mod upstream;
 
 pub use admission::{
     Admission, AdmissionControl, AdmissionLevels, AdmissionLimits, ConnectionPermit,
-    ExcessConnection, ResponsePermit,
+    DocumentPermit, ExcessConnection, ResponsePermit,
 };
 pub use bandwidth::Pacer;
 pub(crate) use client::ClientLimits;

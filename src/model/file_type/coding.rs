@@ -62,7 +62,8 @@ impl ContentCoding {
     }
 
     /// Returns whether gzip is the only coding.
-    pub(super) fn is_gzip(&self) -> bool {
+    #[must_use]
+    pub fn is_gzip(&self) -> bool {
         matches!(self.names.as_slice(), [name] if name == "gzip")
     }
 

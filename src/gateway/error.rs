@@ -44,6 +44,12 @@ pub enum RequestError {
     ReadOnlyRegistry,
     #[error("{0}")]
     NotFound(&'static str),
+    /// The client must reach the host through a tunnel.
+    #[error(
+        "the gateway intercepts this host, so that the connection cannot change to another \
+         protocol, such as WebSocket; its operator has to take the host out of intercept.hosts"
+    )]
+    OtherProtocol,
     /// The request has passed through this gateway before. Holds the gateway's name.
     #[error("request loop: the field Via or CDN-Loop already contains {0}")]
     LoopDetected(String),

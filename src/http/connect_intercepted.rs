@@ -35,8 +35,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let name = routes.service.name.as_str();
     client.log.mark_intercepted();
-    if let Err(error) = interceptor.check(host) {
-        tracing::error!(host, %error, "cannot end the TLS of a host of intercept.hosts");
+    if !interceptor.can_serve(host) {
         return send_error(&mut client, &RequestError::Unavailable, name).await;
     }
     // A handshake is a head that has begun and not ended: it shares the bound on these.
@@ -98,6 +97,7 @@ fn logged(error: &HandshakeError) -> (u16, Outcome) {
         HandshakeError::NoTls
         | HandshakeError::TooLong
         | HandshakeError::NoHttp1
+        | HandshakeError::OldVersion
         | HandshakeError::Failed(_) => (BAD_HANDSHAKE, Outcome::Refused),
         HandshakeError::Mint(_) => (BAD_HANDSHAKE, Outcome::Error),
     }

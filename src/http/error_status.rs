@@ -54,6 +54,10 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
             let (status, reason) = (Code::NOT_IMPLEMENTED, "Unknown Method");
             (status, REQUEST_DENIED, "bad-method", reason)
         }
+        RequestError::OtherProtocol => {
+            let (status, reason) = (Code::NOT_IMPLEMENTED, "Protocol Not Supported");
+            (status, REQUEST_DENIED, "bad-protocol", reason)
+        }
         RequestError::MethodNotSupported(_) => {
             let (status, reason) = (Code::METHOD_NOT_ALLOWED, "Method Not Allowed");
             (status, REQUEST_DENIED, "bad-method", reason)

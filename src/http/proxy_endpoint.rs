@@ -4,16 +4,15 @@
 use std::net::IpAddr;
 
 use actix_web::http::Method;
-use actix_web::http::header::HOST;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::access_log::{LogUri, RequestLog};
-use super::client_info::{RequestOrigin, TargetForm, connection_facts, is_intercepted};
+use super::client_info::{RequestOrigin, TargetForm, is_intercepted};
 use super::intercepted;
 use super::login::require_user;
 use super::options;
-use super::parse_request::{read_cache_request, reject_loop, single};
+use super::parse_request::{read_cache_request, reject_loop};
 use super::request_body::forward_body;
 use super::request_guard::RequestGuard;
 use super::responder::Responder;
@@ -150,38 +149,12 @@ fn read_proxy_request(
             request.method().to_string(),
         ));
     }
-    reject_other_host(request, uri)?;
     let target = Target::parse(uri).map_err(|error| match error {
         TargetError::TooLong => RequestError::TargetTooLong(error.to_string()),
         error => RequestError::BadRequest(error.to_string()),
     })?;
-    if is_intercepted(request) {
-        intercepted::check(request, &target)?;
-    }
+    intercepted::check_host(request, &target)?;
+    intercepted::check(request, &target)?;
     let expected = ExpectedDigests::nothing();
     read_cache_request(request, origin, Endpoint::Proxy, target, expected)
-}
-
-/// Rejects a request inside a `CONNECT` whose `Host` is another one than that of the `CONNECT`. A
-/// tunnel would have brought the bytes of that virtual host.
-fn reject_other_host(request: &HttpRequest, uri: &str) -> Result<(), RequestError> {
-    let connect = connection_facts(request).and_then(|facts| facts.connect.as_ref());
-    let host = single(request.headers(), HOST).filter(|host| !host.is_empty());
-    let (Some(connect), Some(host)) = (connect, host) else {
-        return Ok(());
-    };
-    let (Ok(named), Ok(target)) = (
-        Target::parse(&format!("{}://{host}/", connect.scheme())),
-        Target::parse(uri),
-    ) else {
-        // The parser of the target reports its own error.
-        return Ok(());
-    };
-    if named.has_same_authority(&target) {
-        Ok(())
-    } else {
-        Err(RequestError::Misdirected(
-            "Host differs from the authority of the CONNECT around this request".to_owned(),
-        ))
-    }
 }

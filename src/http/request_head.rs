@@ -24,6 +24,10 @@ pub enum Expectation {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HeadNotes {
     pub expectation: Expectation,
+    /// Whether `Upgrade` names a protocol that a client cannot do without, such as WebSocket.
+    names_protocol: bool,
+    /// Whether `Connection` has the option `upgrade`.
+    has_upgrade_option: bool,
     /// Whether the library gets another head, see [`ScannedEnd::rewritten`].
     pub is_rewritten: bool,
 }
@@ -62,11 +66,26 @@ impl HeadNotes {
                 Expectation::None | Expectation::Continue if is_continue => Expectation::Continue,
                 _ => Expectation::Unknown,
             };
-        } else if is_removed(name) {
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
             self.is_rewritten = true;
-        } else if name.eq_ignore_ascii_case(b"connection") {
-            self.is_rewritten |= options(value).any(is_upgrade);
+            self.names_protocol |= options(value).any(is_other_protocol);
+        } else if name.eq_ignore_ascii_case(b"connection") && options(value).any(is_upgrade) {
+            self.is_rewritten = true;
+            self.has_upgrade_option = true;
         }
+    }
+
+    /// Whether the client wants to speak another protocol than HTTP on this connection (RFC 9110,
+    /// section 7.8).
+    #[must_use]
+    pub fn wants_other_protocol(&self) -> bool {
+        self.names_protocol && self.has_upgrade_option
+    }
+
+    /// Forgets what HTTP/1.0 does not have (RFC 9110, sections 7.8 and 10.1.1).
+    pub fn limit_to_http_1_0(&mut self) {
+        self.expectation = Expectation::None;
+        self.names_protocol = false;
     }
 }
 
@@ -82,6 +101,18 @@ fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn is_upgrade(option: &[u8]) -> bool {
     option.eq_ignore_ascii_case(b"upgrade")
+}
+
+/// Whether a protocol of `Upgrade` is another one than HTTP and TLS, which clients offer although
+/// they can do without them.
+fn is_other_protocol(protocol: &[u8]) -> bool {
+    let name = protocol.split(|byte| *byte == b'/').next();
+    let name = name.unwrap_or_default();
+    let is_offer = |own: &[u8]| name.eq_ignore_ascii_case(own);
+    !name.is_empty()
+        && ![&b"h2c"[..], b"h2", b"http", b"tls"]
+            .into_iter()
+            .any(is_offer)
 }
 
 /// Percent-encodes the bytes beyond ASCII in a target, or in a whole request line. A fragment is

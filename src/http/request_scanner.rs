@@ -12,7 +12,7 @@ use actix_web::http::{Method, Uri};
 use super::chunked_body::{ChunkedBody, is_text};
 use super::first_bytes::TLS_HANDSHAKE;
 use super::framing_error::{FramingError, MAX_FIELDS, MAX_HEAD_BYTES};
-use super::request_head::{Expectation, HeadNotes, ScannedEnd, encode_target};
+use super::request_head::{HeadNotes, ScannedEnd, encode_target};
 
 /// Position in the request that arrives on a connection.
 #[derive(Debug, Clone)]
@@ -302,8 +302,7 @@ impl FramingFields {
             self.notes.is_rewritten = true;
         }
         if request.is_http_1_0 {
-            // RFC 9110, section 10.1.1.
-            self.notes.expectation = Expectation::None;
+            self.notes.limit_to_http_1_0();
         }
         match (self.length, self.is_chunked) {
             (Some(_), true) => Err(FramingError::Malformed(

@@ -183,6 +183,7 @@ pub fn outcome_of_error(error: &RequestError) -> Outcome {
         | RequestError::MethodNotSupported(_)
         | RequestError::ReadOnlyRegistry
         | RequestError::UnknownMethod(_)
+        | RequestError::OtherProtocol
         | RequestError::Misdirected(_)
         | RequestError::NotFound(_)
         | RequestError::LoopDetected(_)

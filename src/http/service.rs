@@ -15,6 +15,7 @@ use super::client_info::{Port, RequestOrigin, client_address, is_intercepted};
 use super::connection::ConnectionState;
 use super::framing_error::FramingError;
 use super::gateway_endpoint;
+use super::intercepted;
 use super::methods::is_registered;
 use super::proxy_endpoint::{self, ProxyRequest};
 use super::request_guard::RequestGuard;
@@ -61,8 +62,12 @@ pub async fn serve(
             let error = RequestError::ExpectationFailed;
             reject(port, &error, &request, &service, guard)
         }
+        _ if is_intercepted(&request) && state.wants_other_protocol() => {
+            reject_counted(port, RequestError::OtherProtocol, &request, &service, guard)
+        }
         _ if !is_registered(request.method().as_str()) => {
-            reject_unknown_method(port, &request, &service, guard)
+            let error = RequestError::UnknownMethod(request.method().to_string());
+            reject_counted(port, error, &request, &service, guard)
         }
         Port::Gateway => {
             let origin = RequestOrigin::from_gateway_port(&request, &service.settings.load());
@@ -73,7 +78,8 @@ pub async fn serve(
         }
         Port::Proxy => {
             let origin = RequestOrigin::from_proxy_port(&request);
-            if let Some(own) = origin.at_own_gateway(&request, &service.settings.load()) {
+            let own = origin.at_own_gateway(&request, &service.settings.load());
+            if let Some(own) = own.filter(|_| intercepted::is_inside(&request, &origin)) {
                 let served = pin!(gateway_endpoint::serve(
                     &request, payload, &service, own, guard
                 ));
@@ -99,18 +105,17 @@ pub async fn serve(
     response
 }
 
-/// Rejects a request with a method that is not registered. It counts as one of its client, and a
-/// denied client learns nothing else.
-fn reject_unknown_method(
+/// Rejects a request that counts as one of its client. A denied client learns nothing else.
+fn reject_counted(
     port: Port,
+    error: RequestError,
     request: &HttpRequest,
     service: &HttpService,
     guard: RequestGuard,
 ) -> HttpResponse {
     let client = client_address(port, request, &service.settings.load());
     let admitted = service.gateway.admit_client(client, TransferKind::Download);
-    let unknown = RequestError::UnknownMethod(request.method().to_string());
-    let error = admitted.err().unwrap_or(unknown);
+    let error = admitted.err().unwrap_or(error);
     reject(port, &error, request, service, guard)
 }
 
@@ -153,7 +158,10 @@ fn reject_malformed(
     };
     let (endpoint, name) = endpoint_of(port);
     let client = RequestOrigin::from_proxy_port(request).client;
-    let log = service.begin_log(client, name, "-", "-".to_owned().into());
+    let mut log = service.begin_log(client, name, "-", "-".to_owned().into());
+    if is_intercepted(request) {
+        log.mark_intercepted();
+    }
     Responder::new(request, service, endpoint, log, guard).send_error(&error)
 }
 

@@ -1,4 +1,4 @@
-//! Errors of interception. Each text says what to do.
+//! Errors of interception. Each text says what to do, behind a semicolon.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,9 +8,16 @@ use rustls::AlertDescription;
 /// Error returned when the certificate authority cannot be made or used.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
-    #[error("cannot read {}: {error}", .file.display())]
+    #[error(
+        "cannot read {}: {error}; both files of the certificate authority must belong to the user \
+         of the service",
+        .file.display()
+    )]
     Unreadable { file: PathBuf, error: io::Error },
-    #[error("cannot write {}: {error}", .file.display())]
+    #[error(
+        "cannot write {}: {error}; run the command as root, or as the user of the service",
+        .file.display()
+    )]
     Unwritable { file: PathBuf, error: io::Error },
     #[error(
         "there is no certificate authority in {}; make one by `millpond ca init`",
@@ -23,17 +30,26 @@ pub enum AuthorityError {
         .0.display()
     )]
     Exists(PathBuf),
-    #[error("intercept.hosts is empty; the certificate authority is limited to these hosts")]
+    #[error("intercept.hosts is empty; list the hosts to which the authority is limited")]
     NoHosts,
-    #[error("{} contains no certificate in PEM", .0.display())]
+    #[error("{} contains no certificate in PEM; restore both files from a backup", .0.display())]
     NoCertificate(PathBuf),
-    #[error("{} contains no private key in PEM that can be used", .0.display())]
+    #[error(
+        "{} contains no private key in PEM that can be used; restore both files from a backup",
+        .0.display()
+    )]
     NoKey(PathBuf),
     #[error("{} is open to other users (mode {mode:o}); run chmod 600", .file.display())]
     OpenKey { file: PathBuf, mode: u32 },
-    #[error("{} does not belong to the key beside it", .0.display())]
+    #[error(
+        "{} does not belong to the key beside it; restore both files from one backup",
+        .0.display()
+    )]
     OtherKey(PathBuf),
-    #[error("{} is no certificate of an authority", .0.display())]
+    #[error(
+        "{} is no certificate of an authority for servers; make one by `millpond ca init`",
+        .0.display()
+    )]
     NoAuthority(PathBuf),
     #[error(
         "{} has no critical name constraints that permit named hosts only and exclude all \
@@ -93,6 +109,8 @@ pub enum HandshakeError {
     TooLong,
     #[error("the client does not offer http/1.1, the only protocol inside (ALPN)")]
     NoHttp1,
+    #[error("the client offers no version of TLS from TLS 1.2 on")]
+    OldVersion,
     #[error(transparent)]
     Mint(#[from] MintError),
     #[error("the TLS handshake with the client failed: {0}")]

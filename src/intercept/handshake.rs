@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustls::server::{Accepted, Acceptor};
-use rustls::{AlertDescription, Error as TlsError, InvalidMessage, ServerConfig};
+use rustls::{AlertDescription, Error as TlsError, InvalidMessage, PeerIncompatible, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tokio_rustls::StartHandshake;
@@ -28,7 +28,7 @@ const READ_BYTES: usize = 2048;
 #[derive(Debug)]
 pub struct Intercepted<S> {
     pub stream: TlsStream<S>,
-    /// Host that the client has named in the handshake (SNI), in lower case.
+    /// Host that the client has named in the handshake (SNI), in the form of a target.
     pub server_name: Option<String>,
 }
 
@@ -49,7 +49,7 @@ where
         let mut stream = stream;
         let accepted = read_hello(&mut stream, early).await?;
         let hello = accepted.client_hello();
-        let server_name = hello.server_name().map(str::to_ascii_lowercase);
+        let server_name = hello.server_name().map(canonical_name);
         let config = config_for(server_name.as_deref(), SystemTime::now())?;
         let handshake = StartHandshake::from_parts(accepted, stream);
         let stream = handshake.into_stream(config).await.map_err(explain)?;
@@ -61,6 +61,11 @@ where
     timeout(HANDSHAKE_TIMEOUT, handshake)
         .await
         .unwrap_or(Err(HandshakeError::TimedOut(HANDSHAKE_TIMEOUT.as_secs())))
+}
+
+/// Returns a server name in lower case, and without the trailing dot that some clients send.
+fn canonical_name(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
 /// Reads the ClientHello. If it is malformed, the client gets an alert.
@@ -136,6 +141,9 @@ fn explain_tls(error: TlsError) -> HandshakeError {
             HandshakeError::Closed
         }
         TlsError::NoApplicationProtocol => HandshakeError::NoHttp1,
+        TlsError::PeerIncompatible(
+            PeerIncompatible::Tls12NotOffered | PeerIncompatible::Tls12NotOfferedOrEnabled,
+        ) => HandshakeError::OldVersion,
         TlsError::InvalidMessage(
             InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
         )

@@ -1,6 +1,7 @@
 //! The main type of the module, [`Interceptor`].
 
 use std::collections::BTreeSet;
+use std::hash::Hash;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,11 +17,14 @@ use super::handshake::{self, Intercepted};
 use super::leaf::LeafMinter;
 use crate::model::{ClientNet, ConfigError};
 
-/// How long the refusals of a client are one warning.
+/// How long the refusals of a client are one warning, and the failures of a host one error.
 const WARNING_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Largest number of clients whose refusals are remembered.
 const MAX_WARNED_CLIENTS: u64 = 1000;
+
+/// Largest number of hosts whose failures are remembered.
+const MAX_FAILED_HOSTS: u64 = 200;
 
 /// Ends the TLS of clients for the listed hosts.
 #[derive(Debug)]
@@ -28,6 +32,7 @@ pub struct Interceptor {
     hosts: BTreeSet<String>,
     minter: LeafMinter,
     warned: Cache<ClientNet, ()>,
+    failed: Cache<String, ()>,
 }
 
 impl Interceptor {
@@ -55,10 +60,8 @@ impl Interceptor {
         Ok(Some(Self {
             hosts,
             minter: LeafMinter::new(authority),
-            warned: Cache::builder()
-                .time_to_live(WARNING_INTERVAL)
-                .max_capacity(MAX_WARNED_CLIENTS)
-                .build(),
+            warned: remembered(MAX_WARNED_CLIENTS),
+            failed: remembered(MAX_FAILED_HOSTS),
         }))
     }
 
@@ -86,12 +89,16 @@ impl Interceptor {
         covered.filter(|host| !self.hosts.contains(*host))
     }
 
-    /// Checks that a certificate can be made for a host now.
-    ///
-    /// # Errors
-    /// [`MintError`], such as after the end of the certificate authority.
-    pub fn check(&self, host: &str) -> Result<(), MintError> {
-        self.minter.config_for(host, SystemTime::now()).map(drop)
+    /// Returns whether a certificate can be made for a host now. If not, such as after the end of
+    /// the certificate authority, the cause is logged at most once an hour for each host.
+    pub fn can_serve(&self, host: &str) -> bool {
+        let made = self.minter.config_for(host, SystemTime::now());
+        if let Err(error) = &made
+            && self.failed.entry(host.to_owned()).or_insert(()).is_fresh()
+        {
+            tracing::error!(host, %error, "cannot end the TLS of a host of intercept.hosts");
+        }
+        made.is_ok()
     }
 
     /// Ends the TLS of a client that has asked for a host. `early` are the first bytes on `stream`.
@@ -134,4 +141,12 @@ impl Interceptor {
             );
         }
     }
+}
+
+/// Returns a set whose members are forgotten after [`WARNING_INTERVAL`].
+fn remembered<K: Hash + Eq + Send + Sync + 'static>(capacity: u64) -> Cache<K, ()> {
+    Cache::builder()
+        .time_to_live(WARNING_INTERVAL)
+        .max_capacity(capacity)
+        .build()
 }

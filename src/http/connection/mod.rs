@@ -288,7 +288,7 @@ impl AsyncRead for ClientConnection {
         }
         loop {
             let released = this.gate.release(buffer);
-            this.state.set_expectation(this.gate.expectation());
+            this.state.set_notes(this.gate.notes());
             match released {
                 Ok(false) => {}
                 Ok(true) => {
@@ -327,7 +327,7 @@ impl AsyncRead for ClientConnection {
                         // Reads as the end of the stream.
                         return Poll::Ready(Ok(()));
                     }
-                    this.state.set_expectation(this.gate.expectation());
+                    this.state.set_notes(this.gate.notes());
                     if buffer.filled().len() > before {
                         this.has_unparsed = true;
                         return Poll::Ready(Ok(()));

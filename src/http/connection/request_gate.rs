@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use tokio::io::ReadBuf;
 
 use crate::http::framing_error::FramingError;
-use crate::http::request_head::Expectation;
+use crate::http::request_head::HeadNotes;
 use crate::http::request_scanner::RequestScanner;
 
 /// Bound on buffered bytes of later requests; the rest waits in the kernel. Millpond reads ahead
@@ -30,7 +30,7 @@ pub struct RequestGate {
     /// How many of the first bytes of `buffered` belong to the current request.
     cleared_bytes: usize,
     is_request_replaced: bool,
-    expectation: Expectation,
+    notes: HeadNotes,
 }
 
 impl RequestGate {
@@ -67,7 +67,7 @@ impl RequestGate {
     /// just ended and is to be rewritten.
     fn rewrite_ended_head(&mut self, bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
         let ended = self.scanner.take_ended_head()?;
-        self.expectation = ended.notes.expectation;
+        self.notes = ended.notes;
         Some((ended.rewritten(bytes)?, ended.length_bytes))
     }
 
@@ -114,12 +114,12 @@ impl RequestGate {
     /// Starts with the next request.
     pub fn begin_next(&mut self) {
         self.scanner.restart();
-        self.expectation = Expectation::None;
+        self.notes = HeadNotes::default();
     }
 
-    /// Returns the expectation of the current request. The HTTP library does not see it.
-    pub fn expectation(&self) -> Expectation {
-        self.expectation
+    /// Returns facts about the head of the current request that the HTTP library does not see.
+    pub fn notes(&self) -> HeadNotes {
+        self.notes
     }
 
     /// Whether the head of the current request was not read to its end yet.

@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 
 use crate::cache::HashingSignal;
 use crate::http::framing_error::FramingError;
-use crate::http::request_head::Expectation;
+use crate::http::request_head::{Expectation, HeadNotes};
 use crate::limits::PoolClient;
 use crate::model::Scheme;
 
@@ -52,7 +52,7 @@ pub enum InnerTransport {
     Plain,
     /// Millpond has ended the TLS.
     Tls {
-        /// Host that the client has named in the handshake (SNI), in lower case.
+        /// Host that the client has named in the handshake (SNI), in the form of a target.
         server_name: Option<String>,
     },
 }
@@ -92,7 +92,7 @@ pub struct ConnectionState {
     phase: Cell<RequestPhase>,
     is_rejected: Cell<bool>,
     framing_error: Cell<Option<FramingError>>,
-    expectation: Cell<Expectation>,
+    notes: Cell<HeadNotes>,
     continuation: Cell<Continuation>,
     /// The reader of the connection, which sends a 100 response before it reads on.
     reader: RefCell<Option<Waker>>,
@@ -110,7 +110,7 @@ impl ConnectionState {
             phase: Cell::new(RequestPhase::New),
             is_rejected: Cell::new(is_rejected),
             framing_error: Cell::default(),
-            expectation: Cell::default(),
+            notes: Cell::default(),
             continuation: Cell::default(),
             reader: RefCell::default(),
             facts,
@@ -147,18 +147,22 @@ impl ConnectionState {
     }
 
     pub fn expectation(&self) -> Expectation {
-        self.expectation.get()
+        self.notes.get().expectation
     }
 
-    /// Sets the expectation of the request whose head is handed over.
-    pub(super) fn set_expectation(&self, expectation: Expectation) {
-        self.expectation.set(expectation);
+    /// Whether the client wants to speak another protocol than HTTP on this connection.
+    pub fn wants_other_protocol(&self) -> bool {
+        self.notes.get().wants_other_protocol()
+    }
+
+    /// Sets the facts about the head of the request that is handed over.
+    pub(super) fn set_notes(&self, notes: HeadNotes) {
+        self.notes.set(notes);
     }
 
     /// Whether the client still waits for a 100 response, so that it may never send the body.
     pub fn awaits_continue(&self) -> bool {
-        self.expectation.get() == Expectation::Continue
-            && self.continuation.get() == Continuation::None
+        self.expectation() == Expectation::Continue && self.continuation.get() == Continuation::None
     }
 
     /// Sends a 100 response if the client waits for one. Call it when something reads the body.

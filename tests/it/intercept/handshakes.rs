@@ -1,10 +1,11 @@
 //! Handshakes of intercepted hosts that fail: each ends soon, and the log names the likely cause.
 
 use std::io::{Read as _, Write as _};
+use std::time::{Duration, Instant};
 
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::harness::{Authority, Reply, Tool, Waiting, archive};
+use crate::harness::{Authority, Reply, Tool, Waiting, archive, connect_from};
 use crate::intercept::harness::{Intercepting, Secure};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -115,19 +116,40 @@ fn endless_hello_is_bounded() {
 }
 
 #[test]
-fn slow_handshake_is_ended() {
+fn slow_clients_are_ended() {
     let stage = Intercepting::start();
-    let mut socket = stage.connect();
-    socket
+    let error = "did not complete the TLS handshake within 10 seconds";
+    // No byte, a part of the ClientHello, and a ClientHello whose answer has no answer.
+    let silent = stage.connect();
+    let mut partial = stage.connect();
+    partial
         .write_all(b"\x16\x03\x01")
         .expect("the connection is open");
-    let mut received = Vec::new();
-    drop(socket.read_to_end(&mut received));
-    assert_failed(
-        &stage,
-        499,
-        "did not complete the TLS handshake within 10 seconds",
-    );
+    let mut halfway = stage.secure("localhost");
+    let written = halfway.0.conn.write_tls(&mut halfway.0.sock);
+    written.expect("the connection is open");
+    // A whole handshake, and no request.
+    let mut idle = stage.secure("localhost");
+    while idle.0.conn.is_handshaking() {
+        let done = idle.0.conn.complete_io(&mut idle.0.sock);
+        done.expect("the handshake goes on");
+    }
+    let started = Instant::now();
+    for mut socket in [silent, partial, halfway.0.sock, idle.0.sock] {
+        drop(socket.read_to_end(&mut Vec::new()));
+    }
+    assert!(started.elapsed() < Duration::from_secs(15));
+    let log = stage.gateway.log();
+    let is_slow = |event: &serde_json::Value| {
+        let text = event["error"].as_str().unwrap_or_default();
+        text.contains(error) && event["status"] == 499
+    };
+    log.wait_for_many("the handshakes", 3, is_slow);
+    log.wait_for("the idle client", |event| {
+        let cause = event["cause"].as_str().unwrap_or_default();
+        cause.contains("without a request")
+    });
+    assert_eq!(stage.origin.connections(), 0);
 }
 
 #[test]
@@ -172,4 +194,8 @@ fn unfinished_handshakes_share_a_bound() {
         Some(answer.head.status)
     });
     assert_eq!(refused, Some(503), "after {} handshakes", open.len());
+    // Another client still has its share.
+    let other = connect_from("127.0.0.2", proxy);
+    let answer = Waiting::send_on(other, head.as_bytes(), false).head();
+    assert_eq!(answer.head.status, 200);
 }

@@ -1,17 +1,26 @@
-//! A gateway that intercepts `localhost`, the https origin there, and a TLS client of its own.
+//! A gateway that intercepts `localhost`, the https origin there, and a TLS client of its own. A
+//! folder with a certificate authority and no gateway.
 
+use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rcgen::{
+    BasicConstraints, CertificateParams, CidrSubnet, DnType, GeneralSubtree, IsCa, KeyPair,
+    NameConstraints,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Authority, Builder, Gateway, Origin, Tool, Waiting, is_request_of, millpond};
+use crate::harness::{
+    Authority, Builder, Gateway, Origin, Run, Tool, Waiting, is_request_of, millpond,
+};
 
 /// Hosts of the certificate authority. The origin has the first one.
 pub const HOSTS: &str = "[\"localhost\", \"other.example.org\"]";
@@ -91,7 +100,12 @@ impl Intercepting {
     /// Opens a `CONNECT` to the origin.
     #[track_caller]
     pub fn connect(&self) -> TcpStream {
-        let authority = self.origin_authority();
+        self.connect_to(&self.origin_authority())
+    }
+
+    /// Opens a `CONNECT` to an authority.
+    #[track_caller]
+    pub fn connect_to(&self, authority: &str) -> TcpStream {
         let head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
         let accepted = Waiting::send(self.gateway.proxy_addr(), head.as_bytes(), false).head();
         assert_eq!(accepted.head.status, 200, "{:?}", accepted.head);
@@ -101,13 +115,19 @@ impl Intercepting {
     /// Opens a `CONNECT` to the origin, and TLS inside with this server name.
     #[track_caller]
     pub fn secure(&self, server_name: &str) -> Secure {
+        self.secure_on(self.connect(), server_name)
+    }
+
+    /// Begins TLS on a `CONNECT`, with this server name.
+    #[track_caller]
+    pub fn secure_on(&self, socket: TcpStream, server_name: &str) -> Secure {
         let mut roots = RootCertStore::empty();
         let certificate = CertificateDer::from_pem_file(self.ca_file()).expect("it is PEM");
         roots.add(certificate).expect("it is an authority");
         let config = ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Secure::new(self.connect(), config, server_name)
+        Secure::new(socket, config, server_name)
     }
 
     /// Waits for the log event of the `CONNECT` whose handshake failed.
@@ -151,5 +171,89 @@ impl Secure {
         let mut bytes = Vec::new();
         self.0.read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+}
+
+/// A folder with a configuration that lists intercepted hosts, and with their certificate
+/// authority.
+pub struct AuthorityFolder {
+    folder: TempDir,
+}
+
+impl AuthorityFolder {
+    /// Returns a folder without an authority.
+    pub fn empty() -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        Self { folder }
+    }
+
+    #[track_caller]
+    pub fn with_authority(hosts: &[&str]) -> Self {
+        let own = Self::empty();
+        own.run(hosts, &["ca", "init"]).assert_success();
+        own
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Returns the path of a file of the authority.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path().join("state/ca").join(name)
+    }
+
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.file(name)).expect("the file can be read")
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.file(name), content).expect("the file can be written");
+    }
+
+    /// Returns the mode of a file of the authority.
+    pub fn mode(&self, name: &str) -> u32 {
+        let metadata = fs::metadata(self.file(name)).expect("the file exists");
+        metadata.permissions().mode() & 0o777
+    }
+
+    /// Sets the mode of a file of the authority. An empty name means the folder.
+    pub fn set_mode(&self, name: &str, mode: u32) {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(self.file(name), mode).expect("the mode can be set");
+    }
+
+    /// Writes a configuration with these hosts, and runs a command with it.
+    #[track_caller]
+    pub fn run(&self, hosts: &[&str], command: &[&str]) -> Run {
+        let text = format!(
+            "[gateway]\nlisten = \"127.0.0.1:0\"\n[proxy]\nlisten = \"127.0.0.1:0\"\n\
+             [intercept]\nhosts = {hosts:?}\n"
+        );
+        fs::write(self.path().join("a.toml"), text).expect("the folder is writable");
+        millpond(self.path(), &[command, &["--config", "a.toml"]].concat())
+    }
+
+    /// Puts an authority for `example.org` and its subdomains there, with a change.
+    pub fn put(&self, change: impl FnOnce(&mut CertificateParams)) {
+        let mut params = CertificateParams::default();
+        let name = "An authority of the company";
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let all = ["0.0.0.0", "::"].map(|address| {
+            let address = address.parse().expect("an address");
+            GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(address, 0))
+        });
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName("example.org".to_owned())],
+            excluded_subtrees: all.to_vec(),
+        });
+        change(&mut params);
+        let key = KeyPair::generate().expect("a key can be made");
+        let certificate = params.self_signed(&key).expect("a key can sign");
+        fs::create_dir_all(self.file("")).expect("a folder can be made");
+        self.write("ca.pem", certificate.pem());
+        self.write("ca.key", key.serialize_pem());
+        self.set_mode("ca.key", 0o600);
     }
 }

@@ -284,18 +284,6 @@ fn login_belongs_to_the_connect() {
 }
 
 #[test]
-fn websocket_offer_is_ignored() {
-    let stage = Intercepting::start();
-    stage.origin.serve("/chat", Reply::status(426));
-    let head = format!(
-        "GET /chat HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-        stage.origin_authority()
-    );
-    assert_status(&stage.secure("localhost").ask(&head), 426, "");
-    assert_eq!(stage.origin.request("/chat").header("upgrade"), None);
-}
-
-#[test]
 fn client_digest_is_checked_inside() {
     let stage = Intercepting::start();
     let body = archive(9, 50_000);

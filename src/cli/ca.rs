@@ -3,7 +3,7 @@
 //! The main type is [`CertificateAuthorityCommand`].
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -14,7 +14,10 @@ use super::exit::FailureCode;
 use super::file_rights;
 use super::output::OutputForm;
 use crate::config::Config;
-use crate::intercept::{AuthorityError, AuthorityFacts, CertificateAuthority, create_authority};
+use crate::intercept::{
+    AuthorityError, AuthorityFacts, CERTIFICATE_FILE, CertificateAuthority, KEY_FILE,
+    create_authority,
+};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -75,16 +78,28 @@ impl CertificateAuthorityCommand {
 
 fn init(config: &Config, folder: &Path, form: OutputForm) -> Result<ExitCode, AuthorityError> {
     file_rights::set_umask();
+    let unwritable = |error| AuthorityError::Unwritable {
+        file: folder.to_owned(),
+        error,
+    };
+    let is_new = !folder.exists();
     // The service must be able to read the key.
-    let owned = folder.ancestors().find(|ancestor| ancestor.is_dir());
-    if let Some(owned) = owned {
-        file_rights::take_on_owner(owned).map_err(|error| AuthorityError::Unwritable {
-            file: owned.to_owned(),
-            error,
-        })?;
+    if let Some(owned) = existing(folder) {
+        file_rights::take_on_owner(owned).map_err(unwritable)?;
     }
     let authority = create_authority(folder, &config.intercept.host_names())?;
+    if let Some(owned) = existing(&config.cache.dir) {
+        let files = [CERTIFICATE_FILE, KEY_FILE].map(|name| folder.join(name));
+        let folder = is_new.then_some(folder);
+        let made = files.iter().map(PathBuf::as_path).chain(folder);
+        file_rights::give_to_owner_of(owned, made).map_err(unwritable)?;
+    }
     Ok(print(authority.facts(), config, form))
+}
+
+/// Returns the folder, or the first one above it that exists.
+fn existing(folder: &Path) -> Option<&Path> {
+    folder.ancestors().find(|ancestor| ancestor.is_dir())
 }
 
 impl ShowAuthority {

@@ -1,6 +1,6 @@
 //! Rights of the files that a process leaves in the cache folder: their modes and their owner.
 //!
-//! The main functions are [`set_umask`] and [`take_on_owner`].
+//! The main functions are [`set_umask`], [`take_on_owner`] and [`give_to_owner_of`].
 
 use std::fs::Metadata;
 use std::io;
@@ -73,15 +73,34 @@ pub fn take_on_common_owner(
     if Uid::from_raw(source.uid()).is_root() || !is_empty(to) {
         return Err(CliError::DifferentOwners);
     }
-    give_to_owner(to, &source)?;
+    give_to_owner(to, &source, OFlags::DIRECTORY)?;
     Ok(take_on_owner(from)?)
 }
 
-/// Gives a folder to the owner of another one. The folder's own user may replace its name by a
-/// link, so the owner is changed by descriptor.
-fn give_to_owner(folder: &Path, other: &Metadata) -> io::Result<()> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let folder = open(folder, flags, Mode::empty())?;
+/// Gives what the superuser has just made in a folder of its own to the owner of another folder,
+/// that of the service. Does nothing for other users, and if the superuser owns that folder too.
+///
+/// # Errors
+/// The system's error if an owner cannot be changed.
+pub fn give_to_owner_of<'a>(
+    folder: &Path,
+    made: impl IntoIterator<Item = &'a Path>,
+) -> io::Result<()> {
+    let metadata = std::fs::metadata(folder)?;
+    if !geteuid().is_root() || Uid::from_raw(metadata.uid()).is_root() {
+        return Ok(());
+    }
+    for path in made {
+        give_to_owner(path, &metadata, OFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// Gives a path to the owner of another one. The path's own user may replace its name by a link, so
+/// the owner is changed by descriptor.
+fn give_to_owner(path: &Path, other: &Metadata, kind: OFlags) -> io::Result<()> {
+    let flags = kind | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let path = open(path, flags, Mode::empty())?;
     let (uid, gid) = (Uid::from_raw(other.uid()), Gid::from_raw(other.gid()));
-    Ok(fchown(&folder, Some(uid), Some(gid))?)
+    Ok(fchown(&path, Some(uid), Some(gid))?)
 }

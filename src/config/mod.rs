@@ -175,7 +175,8 @@ impl Config {
     }
 
     fn check_intercept(&self) -> Result<(), ConfigError> {
-        self.intercept.check(&self.cache.dir)?;
+        let (cache_dir, state_dir) = (&self.cache.dir, &self.gateway.state_dir);
+        self.intercept.check(cache_dir, state_dir)?;
         if !self.intercept.hosts.is_empty() && self.proxy.listen.is_empty() {
             let reason = "needs proxy.listen, because clients send CONNECT to the proxy port";
             return Err(ConfigError::new("intercept.hosts", reason));

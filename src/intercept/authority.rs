@@ -30,6 +30,10 @@ pub const KEY_FILE: &str = "ca.key";
 /// systems mount secrets that way.
 const OPEN_MODE: u32 = 0o037;
 
+/// Rest of the life of a certificate authority in which operators are warned. Each client has to
+/// trust its successor before.
+const ENDS_SOON: Duration = Duration::from_hours(30 * 24);
+
 /// Largest part of a file that is read, in bytes. No certificate with its hosts is longer.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 
@@ -48,6 +52,14 @@ pub struct AuthorityFacts {
     pub not_after: SystemTime,
     /// SHA-256 of the certificate, in hexadecimal.
     pub sha256: String,
+}
+
+impl AuthorityFacts {
+    /// Whether the certificate authority ends so soon that clients need another one.
+    #[must_use]
+    pub fn ends_soon(&self, now: SystemTime) -> bool {
+        now + ENDS_SOON >= self.not_after
+    }
 }
 
 /// A certificate authority that is limited to some hosts.
@@ -98,10 +110,7 @@ impl CertificateAuthority {
         if parsed.public_key().raw != key.subject_public_key_info() {
             return Err(AuthorityError::OtherKey(file));
         }
-        let may_sign = parsed
-            .key_usage()
-            .is_ok_and(|usage| usage.is_none_or(|usage| usage.value.key_cert_sign()));
-        if !parsed.is_ca() || !may_sign {
+        if !parsed.is_ca() || !may_sign_servers(&parsed) {
             return Err(AuthorityError::NoAuthority(file));
         }
         let Some(permitted) = PermittedHosts::read(&parsed) else {
@@ -147,6 +156,18 @@ impl CertificateAuthority {
     pub fn facts(&self) -> &AuthorityFacts {
         &self.facts
     }
+}
+
+/// Whether clients accept certificates of servers that this one has signed.
+fn may_sign_servers(certificate: &X509Certificate<'_>) -> bool {
+    let signs = certificate
+        .key_usage()
+        .is_ok_and(|usage| usage.is_none_or(|usage| usage.value.key_cert_sign()));
+    // Most clients apply the purposes of an authority to what it has signed.
+    let is_for_servers = certificate
+        .extended_key_usage()
+        .is_ok_and(|usage| usage.is_none_or(|usage| usage.value.server_auth || usage.value.any));
+    signs && is_for_servers
 }
 
 fn facts(

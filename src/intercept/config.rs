@@ -1,8 +1,9 @@
 //! Configuration section `[intercept]`.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
+use rustls::pki_types::DnsName;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ConfigError, Target};
@@ -36,7 +37,7 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError`] for the first invalid value.
-    pub fn check(&self, cache_dir: &Path) -> Result<(), ConfigError> {
+    pub fn check(&self, cache_dir: &Path, state_dir: &Path) -> Result<(), ConfigError> {
         if self.hosts.len() > MAX_HOSTS {
             let reason = format!("at most {MAX_HOSTS} are allowed");
             return Err(ConfigError::new(HOSTS_KEY, reason));
@@ -48,7 +49,8 @@ impl Config {
             );
             return Err(ConfigError::new(HOSTS_KEY, reason));
         }
-        if !self.ca_dir.as_os_str().is_empty() && self.ca_dir.starts_with(cache_dir) {
+        let is_used = !self.hosts.is_empty() || !self.ca_dir.as_os_str().is_empty();
+        if is_used && resolved(&self.folder(state_dir)).starts_with(resolved(cache_dir)) {
             let reason = "must not be in cache.dir, because files there are served and uploaded";
             return Err(ConfigError::new(FOLDER_KEY, reason));
         }
@@ -73,18 +75,31 @@ impl Config {
     }
 }
 
+/// Returns the absolute path of a folder without links. Its last parts need not exist.
+fn resolved(folder: &Path) -> PathBuf {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let found = absolute.ancestors().find_map(|ancestor| {
+        let real = ancestor.canonicalize().ok()?;
+        let rest = absolute.strip_prefix(ancestor).ok()?;
+        Some((real, rest))
+    });
+    let Some((mut path, rest)) = found else {
+        return absolute;
+    };
+    for part in rest.components() {
+        match part {
+            Component::ParentDir => drop(path.pop()),
+            part => path.push(part),
+        }
+    }
+    path
+}
+
 /// Whether a text is the name of one host, in the form of a certificate (RFC 5280, section
-/// 4.2.1.6).
+/// 4.2.1.6). A name beyond ASCII has the form `xn--`.
 fn is_host_name(text: &str) -> bool {
-    let is_label = |label: &str| {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        !label.is_empty() && label.len() <= 63 && label.bytes().all(is_plain)
-    };
-    let is_last_a_number = || {
-        let last = text.rsplit('.').next().unwrap_or_default();
-        last.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    if text.len() > 253 || !text.split('.').all(is_label) || is_last_a_number() {
+    // A server name that TLS rejects could never be asked for.
+    if text.ends_with('.') || DnsName::try_from(text).is_err() {
         return false;
     }
     Target::parse(&format!("https://{text}/"))
@@ -110,7 +125,7 @@ mod tests {
             "localhost",
             "a_b.x",
         ] {
-            let checked = with_hosts(&[host]).check(Path::new("cache"));
+            let checked = with_hosts(&[host]).check(Path::new("cache"), Path::new("state"));
             assert_eq!(checked, Ok(()), "{host}");
         }
         for host in [
@@ -121,6 +136,7 @@ mod tests {
             "example..org",
             "example.org:443",
             "https://example.org",
+            "-a.example.org",
             "192.0.2.1",
             "0x7f.1",
             "::1",
@@ -128,7 +144,8 @@ mod tests {
             "a b",
             "b\u{fc}cher.example",
         ] {
-            let error = with_hosts(&["x.example", host]).check(Path::new("cache"));
+            let config = with_hosts(&["x.example", host]);
+            let error = config.check(Path::new("cache"), Path::new("state"));
             let error = error.expect_err(host);
             assert_eq!(error.key, HOSTS_KEY, "{host}");
         }
@@ -140,10 +157,32 @@ mod tests {
             hosts: Vec::new(),
             ca_dir: PathBuf::from(ca_dir),
         };
-        let cache = Path::new("/srv/cache");
-        assert!(within("/srv/cache/ca").check(cache).is_err());
-        assert!(within("/srv/cache").check(cache).is_err());
-        assert_eq!(within("/srv/cached/ca").check(cache), Ok(()));
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        let (cache, state) = (path("cache"), path("state"));
+        std::fs::create_dir_all(path("cache/made")).unwrap();
+        std::os::unix::fs::symlink(&cache, path("link")).unwrap();
+        let check = |ca_dir: &str| {
+            let ca_dir = path(ca_dir);
+            within(ca_dir.to_str().unwrap()).check(&cache, &state)
+        };
+        for folder in [
+            "cache",
+            "cache/ca",
+            "cache/made/ca",
+            "link/ca",
+            "state/../cache/ca",
+        ] {
+            assert!(check(folder).is_err(), "{folder}");
+        }
+        for folder in ["cached/ca", "cache/../ca", "state/ca"] {
+            assert_eq!(check(folder), Ok(()), "{folder}");
+        }
         assert_eq!(within("").folder(Path::new("s")), Path::new("s/ca"));
+        // The folder of the state is that of the authority, unless another one is named.
+        assert_eq!(within("").check(&cache, &path("cache/state")), Ok(()));
+        let listed = with_hosts(&["files.example.org"]);
+        assert!(listed.check(&cache, &path("cache/state")).is_err());
+        assert_eq!(listed.check(&cache, &state), Ok(()));
     }
 }

@@ -69,6 +69,9 @@ pub fn create_authority(
         drop(fs_err::remove_file(&key_file));
         return Err(unwritable(&file)(error));
     }
+    // A power cut must not leave a folder without one of the files.
+    let synced = fs_err::File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(unwritable(folder))?;
     CertificateAuthority::load(folder)
 }
 

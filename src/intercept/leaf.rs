@@ -26,11 +26,9 @@ const LIFETIME: Duration = Duration::from_hours(7 * 24);
 /// Rest of its life in which a certificate is replaced.
 const RENEWAL: Duration = Duration::from_hours(24);
 
-/// How far the clocks of clients may be behind.
-pub const CLOCK_SKEW: Duration = Duration::from_hours(1);
-
-/// Rest of the life of the certificate authority in which each new certificate is a warning.
-const AUTHORITY_ENDS_SOON: Duration = Duration::from_hours(30 * 24);
+/// How far the clocks of clients may be behind. The certificates of most origins are older than a
+/// day, so such clients work without interception.
+pub const CLOCK_SKEW: Duration = Duration::from_hours(24);
 
 /// Largest number of certificates in memory.
 const MAX_LEAVES: u64 = 1000;
@@ -96,17 +94,24 @@ impl LeafMinter {
     }
 
     fn mint(&self, host: &str, now: SystemTime) -> Result<Leaf, MintError> {
-        let end = self.authority.facts().not_after;
+        let facts = self.authority.facts();
+        let end = facts.not_after;
         if now >= end {
             return Err(MintError::AuthorityExpired);
         }
-        if now + AUTHORITY_ENDS_SOON >= end {
+        if facts.ends_soon(now) {
             tracing::warn!(
                 not_after = %humantime::format_rfc3339_seconds(end),
                 "the certificate authority of intercept.ca_dir ends soon"
             );
         }
         let (not_before, not_after) = (now - CLOCK_SKEW, end.min(now + LIFETIME));
+        // A successor would end with the authority too.
+        let renew_at = if not_after == end {
+            end
+        } else {
+            not_after - RENEWAL
+        };
         let key = KeyPair::generate()?;
         let certificate =
             leaf_params(host, not_before, not_after)?.signed_by(&key, &self.authority.issuer)?;
@@ -125,7 +130,7 @@ impl LeafMinter {
         Ok(Leaf {
             config: Arc::new(config),
             not_before,
-            renew_at: not_after - RENEWAL,
+            renew_at,
         })
     }
 }
@@ -189,7 +194,10 @@ mod tests {
         let minter = minter();
         let end = minter.authority().facts().not_after;
         let day = Duration::from_hours(24);
-        assert!(minter.config_for("files.example.org", end - day).is_ok());
+        let at = |time| minter.config_for("files.example.org", time).unwrap();
+        let last = at(end - day);
+        let second = Duration::from_secs(1);
+        assert!(Arc::ptr_eq(&last, &at(end - second)), "none lives longer");
         let late = minter.config_for("files.example.org", end);
         assert!(matches!(late, Err(MintError::AuthorityExpired)));
     }

@@ -14,7 +14,7 @@ mod handshake;
 mod interceptor;
 mod leaf;
 
-pub use authority::{AuthorityFacts, CertificateAuthority};
+pub use authority::{AuthorityFacts, CERTIFICATE_FILE, CertificateAuthority, KEY_FILE};
 pub use config::Config;
 pub use create::create_authority;
 pub use error::{AuthorityError, HandshakeError, MintError};

@@ -2,32 +2,28 @@
 //! service refuses.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt as _, chown};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DnType, GeneralSubtree, IsCa, KeyPair,
-    NameConstraints, date_time_ymd,
+    CertificateParams, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, NameConstraints,
+    date_time_ymd,
 };
 
-use crate::harness::{Run, Tool, millpond};
+use crate::harness::{Tool, all_at_once, is_root, millpond};
+use crate::intercept_harness::AuthorityFolder;
 
 const HOSTS: [&str; 2] = ["files.example.org", "Other.example.net"];
 
-/// Writes a configuration with these hosts, and runs a command with it.
-#[track_caller]
-fn run(folder: &Path, hosts: &[&str], command: &[&str]) -> Run {
-    let text = format!(
-        "[gateway]\nlisten = \"127.0.0.1:0\"\n[proxy]\nlisten = \"127.0.0.1:0\"\n\
-         [intercept]\nhosts = {hosts:?}\n"
-    );
-    fs::write(folder.join("a.toml"), text).expect("the folder is writable");
-    millpond(folder, &[command, &["--config", "a.toml"]].concat())
-}
+const UNCONSTRAINED: &str = "no critical name constraints";
+
+/// User of the service. It need not exist.
+const SERVICE_USER: u32 = 31_415;
 
 #[track_caller]
-fn openssl(folder: &Path, arguments: &[&str]) -> String {
-    let run = Tool::new("openssl", "openssl", folder)
+fn openssl(folder: &AuthorityFolder, arguments: &[&str]) -> String {
+    let certificate = ["x509", "-in", "state/ca/ca.pem", "-noout"];
+    let run = Tool::new("openssl", "openssl", folder.path())
+        .args(&certificate)
         .args(arguments)
         .run();
     run.assert_success();
@@ -36,33 +32,29 @@ fn openssl(folder: &Path, arguments: &[&str]) -> String {
 
 /// Asserts that check-config and the service refuse the configuration with this text.
 #[track_caller]
-fn assert_refused(folder: &Path, hosts: &[&str], text: &str) {
+fn assert_refused(folder: &AuthorityFolder, hosts: &[&str], text: &str) {
     for command in [&["check-config"][..], &["serve"]] {
-        let refused = run(folder, hosts, command);
+        let refused = folder.run(hosts, command);
         assert_eq!(refused.code, Some(2), "{command:?}: {}", refused.stderr);
         assert!(
             refused.stderr.contains(text),
             "{command:?}: {}",
             refused.stderr
         );
-        assert_eq!(
-            refused.stderr.trim().lines().count(),
-            1,
-            "{}",
-            refused.stderr
-        );
+        let lines = refused.stderr.trim().lines().count();
+        assert_eq!(lines, 1, "{}", refused.stderr);
     }
+}
+
+#[track_caller]
+fn assert_accepted(folder: &AuthorityFolder, hosts: &[&str]) {
+    folder.run(hosts, &["check-config"]).assert_success();
 }
 
 #[test]
 fn authority_is_limited_to_listed_hosts() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let folder = folder.path();
-    run(folder, &HOSTS, &["ca", "init"]).assert_success();
-    let text = openssl(
-        folder,
-        &["x509", "-in", "state/ca/ca.pem", "-noout", "-text"],
-    );
+    let folder = AuthorityFolder::with_authority(&HOSTS);
+    let text = openssl(&folder, &["-text"]);
     for part in [
         "X509v3 Name Constraints: critical",
         "DNS:files.example.org",
@@ -78,93 +70,115 @@ fn authority_is_limited_to_listed_hosts() {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert_eq!(text.matches("DNS:").count(), 2, "{text}");
-    let mode = |name: &str| {
-        let file = fs::metadata(folder.join("state/ca").join(name)).expect("the file exists");
-        file.permissions().mode() & 0o777
-    };
-    assert_eq!(mode("ca.key"), 0o600);
-    assert_eq!(mode("ca.pem"), 0o640);
-    run(folder, &HOSTS, &["check-config"]).assert_success();
+    assert_eq!(folder.mode("ca.key"), 0o600);
+    assert_eq!(folder.mode("ca.pem"), 0o640);
+    assert_eq!(folder.mode(""), 0o750);
+    assert_accepted(&folder, &HOSTS);
 }
 
 #[test]
 fn ca_show_prints_what_clients_trust() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let folder = folder.path();
-    let made = run(folder, &HOSTS, &["ca", "init"]);
-    let shown = run(folder, &HOSTS, &["ca", "show"]);
+    let folder = AuthorityFolder::empty();
+    let made = folder.run(&HOSTS, &["ca", "init"]);
+    let shown = folder.run(&HOSTS, &["ca", "show"]);
     shown.assert_success();
     assert_eq!(shown.stdout, made.stdout);
     let hosts = "hosts        files.example.org, other.example.net";
     assert!(shown.stdout.contains(hosts), "{}", shown.stdout);
-    let facts = run(folder, &HOSTS, &["ca", "show", "--json"]).documents();
-    let fingerprint = openssl(
-        folder,
-        &[
-            "x509",
-            "-in",
-            "state/ca/ca.pem",
-            "-noout",
-            "-fingerprint",
-            "-sha256",
-        ],
-    );
-    let fingerprint = fingerprint
-        .trim()
-        .rsplit('=')
-        .next()
-        .expect("it has a value");
+    let facts = folder.run(&HOSTS, &["ca", "show", "--json"]).documents();
+    let fingerprint = openssl(&folder, &["-fingerprint", "-sha256"]);
+    let (_, fingerprint) = fingerprint.trim().rsplit_once('=').expect("it has a value");
     assert_eq!(
         facts[0]["sha256"],
         fingerprint.replace(':', "").to_lowercase()
     );
-    let pem = run(folder, &HOSTS, &["ca", "show", "--pem"]);
-    let file = fs::read_to_string(folder.join("state/ca/ca.pem")).expect("the file is text");
+    let pem = folder.run(&HOSTS, &["ca", "show", "--pem"]);
+    let file = String::from_utf8(folder.read("ca.pem")).expect("the file is text");
     assert_eq!(pem.stdout, file.replace('\r', ""));
-    let key = fs::read_to_string(folder.join("state/ca/ca.key")).expect("the file is text");
+    let key = String::from_utf8(folder.read("ca.key")).expect("the file is text");
     let secret = key.lines().nth(1).expect("a key has lines");
     assert!(!made.stdout.contains(secret) && !pem.stdout.contains(secret));
 }
 
 #[test]
 fn ca_init_replaces_no_authority() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let folder = folder.path();
-    let without = run(folder, &[], &["ca", "init"]);
+    let folder = AuthorityFolder::empty();
+    let without = folder.run(&[], &["ca", "init"]);
     assert_eq!(without.code, Some(2), "{}", without.stderr);
     assert!(without.stderr.contains("intercept.hosts is empty"));
-    let missing = run(folder, &HOSTS, &["ca", "show"]);
+    let missing = folder.run(&HOSTS, &["ca", "show"]);
     assert_eq!(missing.code, Some(3), "{}", missing.stderr);
-    run(folder, &HOSTS, &["ca", "init"]).assert_success();
-    let files =
-        || ["ca.key", "ca.pem"].map(|name| fs::read(folder.join("state/ca").join(name)).ok());
+    folder.run(&HOSTS, &["ca", "init"]).assert_success();
+    let files = || ["ca.key", "ca.pem"].map(|name| folder.read(name));
     let before = files();
-    let again = run(folder, &["a.example.org"], &["ca", "init"]);
+    let again = folder.run(&["a.example.org"], &["ca", "init"]);
     assert_eq!(again.code, Some(1));
     assert!(again.stderr.contains("exists; move"), "{}", again.stderr);
     assert_eq!(files(), before);
     // A key without its certificate is not replaced either.
-    fs::remove_file(folder.join("state/ca/ca.pem")).expect("the file exists");
-    assert_eq!(run(folder, &HOSTS, &["ca", "init"]).code, Some(1));
+    fs::remove_file(folder.file("ca.pem")).expect("the file exists");
+    assert_eq!(folder.run(&HOSTS, &["ca", "init"]).code, Some(1));
     let other = ["ca", "init", "--set", "intercept.ca_dir=new"];
-    run(folder, &["a.example.org"], &other).assert_success();
-    assert!(folder.join("new/ca.key").is_file());
+    folder.run(&["a.example.org"], &other).assert_success();
+    assert!(folder.path().join("new/ca.key").is_file());
+}
+
+#[test]
+fn one_of_concurrent_commands_makes_authority() {
+    let folder = AuthorityFolder::empty();
+    let runs = all_at_once(8, |_| {
+        let hosts = "intercept.hosts=[\"files.example.org\"]";
+        millpond(folder.path(), &["ca", "init", "--set", hosts])
+    });
+    let made = runs.iter().filter(|run| run.code == Some(0)).count();
+    assert_eq!(made, 1, "{runs:?}");
+    for run in runs.iter().filter(|run| run.code != Some(0)) {
+        assert_eq!(run.code, Some(1), "{run:?}");
+        assert!(run.stderr.contains("exists; move"), "{run:?}");
+    }
+    assert_accepted(&folder, &["files.example.org"]);
+}
+
+#[test]
+fn authority_in_folder_of_root_belongs_to_service() {
+    if !is_root() {
+        eprintln!("SKIPPED: only root can give a folder to another user");
+        return;
+    }
+    let folder = AuthorityFolder::empty();
+    let cache = folder.path().join("cache");
+    fs::create_dir(&cache).expect("a folder can be made");
+    chown(&cache, Some(SERVICE_USER), Some(SERVICE_USER)).expect("root can change the owner");
+    fs::create_dir(folder.path().join("made")).expect("a folder can be made");
+    let owner = |name: &str| {
+        let metadata = fs::metadata(folder.path().join(name)).expect("it exists");
+        metadata.uid()
+    };
+    for ca_dir in ["ca-2", "made"] {
+        let setting = format!("intercept.ca_dir={ca_dir}");
+        let command = ["ca", "init", "--set", &setting];
+        folder.run(&HOSTS, &command).assert_success();
+        for file in ["ca.key", "ca.pem"] {
+            assert_eq!(owner(&format!("{ca_dir}/{file}")), SERVICE_USER, "{file}");
+        }
+    }
+    assert_eq!(owner("ca-2"), SERVICE_USER);
+    assert_eq!(owner("made"), 0, "the folder was there before");
 }
 
 #[test]
 fn other_hosts_need_new_authority() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let folder = folder.path();
+    let folder = AuthorityFolder::empty();
     assert_refused(
-        folder,
+        &folder,
         &HOSTS,
         "there is no certificate authority in state/ca",
     );
-    run(folder, &HOSTS, &["ca", "init"]).assert_success();
+    folder.run(&HOSTS, &["ca", "init"]).assert_success();
     let more = ["files.example.org", "new.example.org"];
-    assert_refused(folder, &more, "ca.pem does not cover new.example.org");
-    assert_refused(folder, &more, "intercept.hosts");
-    let shown = run(folder, &more, &["ca", "show"]);
+    assert_refused(&folder, &more, "ca.pem does not cover new.example.org");
+    assert_refused(&folder, &more, "intercept.hosts");
+    let shown = folder.run(&more, &["ca", "show"]);
     assert!(
         shown.stdout.contains("not covered  new.example.org"),
         "{}",
@@ -172,123 +186,103 @@ fn other_hosts_need_new_authority() {
     );
     // Fewer hosts, and subdomains of a host, are covered.
     for hosts in [&["files.example.org"][..], &["a.files.example.org"]] {
-        run(folder, hosts, &["check-config"]).assert_success();
+        assert_accepted(&folder, hosts);
     }
 }
 
 #[test]
 fn unusable_authority_files_are_refused() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let folder = folder.path();
-    run(folder, &HOSTS, &["ca", "init"]).assert_success();
-    let (file, key) = (
-        folder.join("state/ca/ca.pem"),
-        folder.join("state/ca/ca.key"),
-    );
-    let (good, good_key) = (fs::read(&file), fs::read(&key));
-    let (good, good_key) = (good.expect("a file"), good_key.expect("a file"));
-    let rights = |mode| fs::Permissions::from_mode(mode);
-    fs::set_permissions(&key, rights(0o644)).expect("the mode can be set");
-    assert_refused(
-        folder,
-        &HOSTS,
-        "open to other users (mode 644); run chmod 600",
-    );
-    fs::set_permissions(&key, rights(0o640)).expect("the mode can be set");
-    run(folder, &HOSTS, &["check-config"]).assert_success();
-    for (bytes, text) in [(&b"no key"[..], "no private key"), (b"", "no private key")] {
-        fs::write(&key, bytes).expect("the file is writable");
-        assert_refused(folder, &HOSTS, text);
+    let folder = AuthorityFolder::with_authority(&HOSTS);
+    let (good, good_key) = (folder.read("ca.pem"), folder.read("ca.key"));
+    folder.set_mode("ca.key", 0o644);
+    let open = "open to other users (mode 644); run chmod 600";
+    assert_refused(&folder, &HOSTS, open);
+    folder.set_mode("ca.key", 0o640);
+    assert_accepted(&folder, &HOSTS);
+    for bytes in [&b"no key"[..], b""] {
+        folder.write("ca.key", bytes);
+        assert_refused(&folder, &HOSTS, "no private key");
     }
     let other = KeyPair::generate().expect("a key can be made");
-    fs::write(&key, other.serialize_pem()).expect("the file is writable");
-    assert_refused(folder, &HOSTS, "does not belong to the key beside it");
-    fs::write(&key, &good_key).expect("the file is writable");
-    fs::write(&file, &good[..200]).expect("the file is writable");
-    assert_refused(folder, &HOSTS, "contains no certificate in PEM");
-    fs::remove_file(&key).expect("the file exists");
-    fs::write(&file, &good).expect("the file is writable");
-    assert_refused(folder, &HOSTS, "cannot read state/ca/ca.key");
+    folder.write("ca.key", other.serialize_pem());
+    assert_refused(&folder, &HOSTS, "does not belong to the key beside it");
+    folder.write("ca.key", &good_key);
+    folder.write("ca.pem", &good[..200]);
+    assert_refused(&folder, &HOSTS, "contains no certificate in PEM");
+    fs::remove_file(folder.file("ca.key")).expect("the file exists");
+    folder.write("ca.pem", &good);
+    assert_refused(&folder, &HOSTS, "cannot read state/ca/ca.key");
 }
 
 #[test]
 fn foreign_authorities_need_the_same_limits() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let folder = folder.path();
-    fs::create_dir_all(folder.join("state/ca")).expect("a folder can be made");
-    let key = KeyPair::generate().expect("a key can be made");
-    let put = |change: &dyn Fn(&mut CertificateParams)| {
-        let mut params = CertificateParams::default();
-        let name = "An authority of the company";
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        let all = ["0.0.0.0", "::"].map(|address| {
-            let address = address.parse().expect("an address");
-            GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(address, 0))
-        });
-        params.name_constraints = Some(NameConstraints {
-            permitted_subtrees: vec![GeneralSubtree::DnsName("example.org".to_owned())],
-            excluded_subtrees: all.to_vec(),
-        });
-        change(&mut params);
-        let certificate = params.self_signed(&key).expect("a key can sign");
-        fs::write(folder.join("state/ca/ca.pem"), certificate.pem()).expect("it is writable");
-    };
-    fs::write(folder.join("state/ca/ca.key"), key.serialize_pem()).expect("it is writable");
-    let rights = fs::Permissions::from_mode(0o600);
-    fs::set_permissions(folder.join("state/ca/ca.key"), rights).expect("the mode can be set");
-    put(&|_| ());
-    run(folder, &["files.example.org"], &["check-config"]).assert_success();
+    fn constraints(params: &mut CertificateParams) -> &mut NameConstraints {
+        params.name_constraints.as_mut().expect("it has them")
+    }
+    let folder = AuthorityFolder::empty();
     let hosts = ["files.example.org"];
-    put(&|params| params.name_constraints = None);
-    assert_refused(folder, &hosts, "no critical name constraints");
-    put(&|params| {
-        let constraints = params
-            .name_constraints
-            .as_mut()
-            .expect("it has constraints");
-        constraints.excluded_subtrees.clear();
-    });
-    assert_refused(folder, &hosts, "no critical name constraints");
-    put(&|params| {
-        let constraints = params
-            .name_constraints
-            .as_mut()
-            .expect("it has constraints");
-        constraints.permitted_subtrees = vec![GeneralSubtree::DnsName(String::new())];
-    });
-    assert_refused(folder, &hosts, "no critical name constraints");
-    put(&|params| {
-        let constraints = params
-            .name_constraints
-            .as_mut()
-            .expect("it has constraints");
-        let excluded = GeneralSubtree::DnsName("files.example.org".to_owned());
-        constraints.excluded_subtrees.push(excluded);
-    });
-    assert_refused(folder, &hosts, "does not cover files.example.org");
-    put(&|params| params.is_ca = IsCa::ExplicitNoCa);
-    assert_refused(folder, &hosts, "is no certificate of an authority");
-    put(&|params| params.not_after = date_time_ymd(2020, 1, 1));
-    assert_refused(folder, &hosts, "has expired on 2020-01-01T00:00:00Z");
-    put(&|params| params.not_before = date_time_ymd(2090, 1, 1));
-    assert_refused(folder, &hosts, "is not valid before 2090-01-01T00:00:00Z");
+    folder.put(|_| ());
+    assert_accepted(&folder, &hosts);
+    folder.put(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any]);
+    assert_accepted(&folder, &hosts);
+    let excluded = || GeneralSubtree::DnsName("files.example.org".to_owned());
+    let everything = || vec![GeneralSubtree::DnsName(String::new())];
+    let changes: [(&dyn Fn(&mut CertificateParams), &str); 8] = [
+        (&|params| params.name_constraints = None, UNCONSTRAINED),
+        (
+            &|params| constraints(params).excluded_subtrees.clear(),
+            UNCONSTRAINED,
+        ),
+        (
+            &|params| constraints(params).permitted_subtrees = everything(),
+            UNCONSTRAINED,
+        ),
+        (
+            &|params| constraints(params).excluded_subtrees.push(excluded()),
+            "does not cover files.example.org",
+        ),
+        (
+            &|params| params.is_ca = IsCa::ExplicitNoCa,
+            "is no certificate of an authority for servers",
+        ),
+        (
+            &|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth],
+            "is no certificate of an authority for servers",
+        ),
+        (
+            &|params| params.not_after = date_time_ymd(2020, 1, 1),
+            "has expired on 2020-01-01T00:00:00Z",
+        ),
+        (
+            &|params| params.not_before = date_time_ymd(2090, 1, 1),
+            "is not valid before 2090-01-01T00:00:00Z",
+        ),
+    ];
+    for (change, text) in changes {
+        folder.put(change);
+        assert_refused(&folder, &hosts, text);
+    }
 }
 
 #[test]
 fn invalid_sections_are_reported() {
     let folder = tempfile::tempdir().expect("a folder can be made");
+    let listed = "intercept.hosts=[\"x.org\"]";
     for (settings, text) in [
         (
             &["intercept.hosts=[\"*.example.org\"]"][..],
             "intercept.hosts: \"*.example.org\" is no host name",
         ),
         (
-            &["intercept.hosts=[\"x.org\"]", "proxy.listen="],
+            &[listed, "proxy.listen="],
             "intercept.hosts: needs proxy.listen",
         ),
         (
             &["intercept.ca_dir=cache/ca"],
+            "intercept.ca_dir: must not be in cache.dir",
+        ),
+        (
+            &[listed, "gateway.state_dir=cache/state"],
             "intercept.ca_dir: must not be in cache.dir",
         ),
     ] {

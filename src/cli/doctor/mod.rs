@@ -7,6 +7,7 @@ mod finding;
 mod folders;
 mod gateway;
 mod group_access;
+mod interception;
 mod machine;
 mod names;
 mod nginx;
@@ -35,8 +36,8 @@ Without --gateway and MILLPOND_URL, the gateway is at gateway.listen of --config
 
 The gateway asks upstream for each URL by HEAD, and stores nothing. With --config, the hosts of its
 rules are asked too, and the ports, disk, inodes, folders, name servers, clock, nginx, parents,
-bucket and certificate store of this machine are checked. Run it as root, or as the user of the
-service, which may be unable to read the files of nginx.
+bucket, certificate store and certificate authority of this machine are checked. Run it as root, or
+as the user of the service, which may be unable to read the files of nginx.
 
 Each check has a bound. The exit code is 1 if one failed; warnings do not change it.")]
 pub struct Doctor {
@@ -70,7 +71,9 @@ impl Doctor {
         if self.only_folders
             && let Some(config) = &config
         {
-            return report(&folders::check(config), form);
+            let mut findings = folders::check(config);
+            findings.extend(interception::check(config));
+            return report(&findings, form);
         }
         if self.nginx.is_some() && config.is_none() {
             return form.fail(&"--nginx needs --config", FailureCode::Usage);

@@ -1,6 +1,7 @@
 //! Tests that the output and the exit code of `millpond doctor` report whether a gateway is ready.
 
 mod install;
+mod interception;
 mod nginx;
 mod reach;
 

@@ -62,7 +62,7 @@ pub use scrub::{rot, verify};
 pub use smtp::Smtp;
 pub use streaming::{Streaming, Waiting, is_timeout};
 pub use tls::Authority;
-pub use tools::{Run, Tool};
+pub use tools::{Run, Tool, has_program};
 pub use vsftpd::Vsftpd;
 pub use wire::listen;
 

@@ -192,3 +192,9 @@ fn until_end(child: &mut Child, stream: &mpsc::Receiver<String>, program: &str) 
         }
     }
 }
+
+/// Whether a program is installed that no test may require.
+pub fn has_program(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}

@@ -20,6 +20,9 @@ const NOON_SECS: u64 = 1_704_110_400;
 /// Name of the gateway that stands for the URL of the mirror.
 const HOST_NAME: &str = "packages.example.test";
 
+/// Name of an intercepted mirror, which only Millpond can reach.
+const INTERCEPTED_NAME: &str = "mirror.example.test";
+
 /// Way from a client to the mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
@@ -32,6 +35,15 @@ pub enum Route {
     HostName,
     /// The proxy port, named by `https_proxy`, which ends the TLS of the mirror's host.
     Intercepted,
+    /// The same for a mirror with another name than `localhost`, for which some clients use no
+    /// proxy. The port is that of https.
+    InterceptedName,
+}
+
+impl Route {
+    fn is_intercepted(self) -> bool {
+        matches!(self, Self::Intercepted | Self::InterceptedName)
+    }
 }
 
 /// A package system: its repository, and its client.
@@ -124,9 +136,7 @@ impl Machine {
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let address = match self.route {
             Route::HostName => authority.replace(HOST_NAME, "127.0.0.1"),
-            Route::Direct | Route::Proxy | Route::UrlPrefix | Route::Intercepted => {
-                authority.to_owned()
-            }
+            _ => authority.to_owned(),
         };
         let address = address.parse().expect("the host is an address");
         match self.http_proxy {
@@ -222,9 +232,10 @@ pub struct Stage {
 impl Stage {
     pub fn new(route: Route) -> Self {
         let authority = Authority::new();
-        let mirror = match route {
-            Route::Intercepted => Mirror::start_tls(&authority),
-            Route::Direct | Route::Proxy | Route::UrlPrefix | Route::HostName => Mirror::start(),
+        let mirror = if route.is_intercepted() {
+            Mirror::start_tls(&authority)
+        } else {
+            Mirror::start()
         };
         let ca_folder = tempfile::tempdir().expect("a folder can be made");
         let builder = Gateway::builder()
@@ -232,14 +243,16 @@ impl Stage {
             .host(HOST_NAME, &mirror.url())
             .one_attempt()
             .authority(&authority);
-        let gateway = match route {
-            Route::Intercepted => intercepting(builder, ca_folder.path()).start(),
-            Route::Direct | Route::Proxy | Route::UrlPrefix | Route::HostName => builder.start(),
+        let gateway = if route.is_intercepted() {
+            intercepting(builder, &mirror, ca_folder.path()).start()
+        } else {
+            builder.start()
         };
         let base = match route {
             Route::Direct | Route::Proxy | Route::Intercepted => mirror.url(),
             Route::UrlPrefix => gateway.rewritten(&mirror.url()),
             Route::HostName => format!("http://{HOST_NAME}:{}", gateway.addr().port()),
+            Route::InterceptedName => format!("https://{INTERCEPTED_NAME}"),
         };
         let site = Site { mirror, base };
         Self {
@@ -252,7 +265,7 @@ impl Stage {
 
     pub fn machine(&self) -> Machine {
         let mut machine = Machine::new(&self.site, self.route, Some(&self.gateway));
-        if self.route == Route::Intercepted {
+        if self.route.is_intercepted() {
             let ca_file = self.ca_folder.path().join("intercept-ca/ca.pem");
             machine.interception = Some(Interception {
                 https_proxy: format!("http://{}", self.gateway.proxy_addr()),
@@ -287,9 +300,7 @@ impl Stage {
         let target = self.target(path);
         let answer = match self.route {
             Route::UrlPrefix | Route::HostName => self.gateway.get(&target).send(),
-            Route::Direct | Route::Proxy | Route::Intercepted => {
-                self.gateway.proxied("GET", &target).send()
-            }
+            _ => self.gateway.proxied("GET", &target).send(),
         };
         answer.assert_body(200, body);
         answer.assert_cache(&["hit"]);
@@ -298,12 +309,18 @@ impl Stage {
     }
 }
 
-/// Lets a gateway intercept `localhost`, with a certificate authority in a folder.
-fn intercepting(builder: Builder, folder: &Path) -> Builder {
-    let hosts = "[\"localhost\"]";
-    let ca_dir = make_authority(folder, hosts);
+/// Lets a gateway intercept both names of a mirror, with a certificate authority in a folder.
+fn intercepting(builder: Builder, mirror: &Mirror, folder: &Path) -> Builder {
+    let hosts = format!("[\"localhost\", \"{INTERCEPTED_NAME}\"]");
+    let ca_dir = make_authority(folder, &hosts);
+    let rule = format!(
+        "host = \"{INTERCEPTED_NAME}\"\npath_prefix = \"/\"\ncanonical_url = \"{}/{{path}}\"",
+        mirror.url()
+    );
     builder
-        .set("intercept.hosts", hosts)
+        .port(443)
+        .rule(&rule)
+        .set("intercept.hosts", &hosts)
         .text("intercept.ca_dir", ca_dir.to_str().expect("it is text"))
 }
 

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha512};
 
-use super::pip::has_program;
 use super::stage::{ClientMachine, IndexStage, document};
 use crate::freshness::package_clients::archives::tar_gz;
-use crate::harness::{Body, Reply};
+use crate::harness::{Body, Reply, has_program};
 
 const ABBREVIATED: &str = "application/vnd.npm.install-v1+json";
 
-fn integrity(content: &[u8]) -> String {
+/// Returns the digest of a tarball in the form of npm.
+pub fn integrity(content: &[u8]) -> String {
     format!("sha512-{}", BASE64_STANDARD.encode(Sha512::digest(content)))
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::stage::{ClientMachine, IndexStage, document};
 use crate::freshness::package_clients::archives::zip;
-use crate::harness::{Body, Reply, Tool, sha256};
+use crate::harness::{Body, Reply, Tool, has_program, sha256};
 
 /// Serves `tiny`, which needs `base`.
 fn serve(stage: &IndexStage) {
@@ -108,10 +108,4 @@ fn uv_installs_again_without_upstream() {
             .args(&["pip", "install", "--python", "/usr/bin/python3"])
             .args(&["--no-managed-python", "--target", "site", "tiny"])
     });
-}
-
-/// Whether a program that Debian does not have is installed.
-pub fn has_program(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }

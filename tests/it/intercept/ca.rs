@@ -10,7 +10,7 @@ use rcgen::{
 };
 
 use crate::harness::{Tool, all_at_once, is_root, millpond};
-use crate::intercept_harness::AuthorityFolder;
+use crate::intercept::harness::AuthorityFolder;
 
 const HOSTS: [&str; 2] = ["files.example.org", "Other.example.net"];
 

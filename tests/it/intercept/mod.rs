@@ -3,5 +3,7 @@
 mod ca;
 mod handshakes;
 pub mod harness;
+mod inner_requests;
 mod leaves;
+mod parity;
 mod requests;

@@ -10,7 +10,7 @@ use x509_parser::time::ASN1Time;
 
 use super::of_check;
 use crate::harness::is_root;
-use crate::intercept_harness::AuthorityFolder;
+use crate::intercept::harness::AuthorityFolder;
 
 const HOSTS: [&str; 2] = ["files.example.org", "other.example.net"];
 

@@ -7,7 +7,7 @@ use super::archives::tar_gz;
 use super::mirror::Release;
 use super::stage::{Machine, PackageSystem, Route, Site, follow_update, follow_update_directly};
 use crate::harness::{Body, has_program};
-use crate::indexes::integrity;
+use crate::mirror::indexes::integrity;
 
 /// Names of the packages, and the paths by which npm asks for them.
 const PACKAGES: [(&str, &str); 2] = [("tiny", "/tiny"), ("@scope/base", "/@scope%2fbase")];

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use serde_json::Value;
 
 use crate::harness::{Reply, archive, is_request_of};
-use crate::intercept_harness::Intercepting;
+use crate::intercept::harness::Intercepting;
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 

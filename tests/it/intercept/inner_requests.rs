@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 
 use crate::harness::{Reply, Tool, archive};
-use crate::intercept_harness::Intercepting;
+use crate::intercept::harness::Intercepting;
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 

@@ -1,5 +1,5 @@
 //! Tests of build systems that use their own mirror setting.
 
 pub mod dialects;
-mod indexes;
+pub mod indexes;
 mod render_config;

@@ -1,4 +1,4 @@
-//! `millpond spec` with files that are strange, change, cannot be written, or contradict each other.
+//! `millpond spec` with files that are strange, change, are read-only, or contradict each other.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};

@@ -142,7 +142,10 @@ fn explain_tls(error: TlsError) -> HandshakeError {
         }
         TlsError::NoApplicationProtocol => HandshakeError::NoHttp1,
         TlsError::PeerIncompatible(
-            PeerIncompatible::Tls12NotOffered | PeerIncompatible::Tls12NotOfferedOrEnabled,
+            PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            // TLS before 1.2 does not have the extension.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
         ) => HandshakeError::OldVersion,
         TlsError::InvalidMessage(
             InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,

@@ -51,6 +51,9 @@ fn assert_accepted(folder: &AuthorityFolder, hosts: &[&str]) {
     folder.run(hosts, &["check-config"]).assert_success();
 }
 
+/// Change of the certificate of an authority.
+type Change<'a> = dyn Fn(&mut CertificateParams) + 'a;
+
 #[test]
 fn authority_is_limited_to_listed_hosts() {
     let folder = AuthorityFolder::with_authority(&HOSTS);
@@ -227,7 +230,7 @@ fn foreign_authorities_need_the_same_limits() {
     assert_accepted(&folder, &hosts);
     let excluded = || GeneralSubtree::DnsName("files.example.org".to_owned());
     let everything = || vec![GeneralSubtree::DnsName(String::new())];
-    let changes: [(&dyn Fn(&mut CertificateParams), &str); 8] = [
+    let changes: [(&Change<'_>, &str); 8] = [
         (&|params| params.name_constraints = None, UNCONSTRAINED),
         (
             &|params| constraints(params).excluded_subtrees.clear(),

@@ -77,7 +77,7 @@ fn old_versions_of_tls_are_refused() {
     for version in ["-tls1", "-tls1_1"] {
         let options = format!("{version} -cipher DEFAULT@SECLEVEL=0");
         let output = openssl(&stage, &options);
-        assert!(output.contains("alert protocol version"), "{output}");
+        assert!(output.contains("alert handshake failure"), "{output}");
     }
     let is_failed = |event: &serde_json::Value| event["error"].is_string();
     let log = stage.gateway.log();
@@ -233,5 +233,6 @@ fn broken_body_has_no_end() {
     assert_status(&response, 200);
     assert!(!is_clean && !response.ends_with(b"0\r\n\r\n"));
     // The end of the connection would end the body.
-    assert_status(&ask("1.0").1, 502);
+    let (_, response) = ask("1.0");
+    assert!(response.starts_with(b"HTTP/1.0 504 "));
 }

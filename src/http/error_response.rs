@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::error_status::{ErrorStatus, REQUEST_ERROR, status_of};
 use super::login::CHALLENGE;
 use super::rendered_response::RenderedResponse;
-use super::response_context::ResponseContext;
+use super::response_context::{ErrorForm, ResponseContext};
 use crate::admin::AdminError;
 use crate::gateway::{CacheStatus, Endpoint, OriginError, RequestError};
 use crate::limits::OverLimit;
@@ -189,19 +189,19 @@ fn finish(
     context: &ResponseContext<'_>,
 ) -> RenderedResponse {
     let text = sanitize_line(text);
-    let (content_type, body) = if context.wants_problem_json || context.is_npm {
+    let (content_type, body) = if context.error_form == ErrorForm::Text {
+        ("text/plain; charset=utf-8", format!("{text}\n"))
+    } else {
         let problem = Problem {
             kind: "about:blank",
             title: error_status.status.canonical_reason().unwrap_or_default(),
             status: error_status.status.as_u16(),
-            error: context.is_npm.then(|| text.clone()),
+            error: (context.error_form == ErrorForm::Npm).then(|| text.clone()),
             detail: text,
         };
         // A struct of text and numbers has a JSON form.
         let document = serde_json::to_string(&problem).unwrap_or_default();
         (PROBLEM_JSON, document)
-    } else {
-        ("text/plain; charset=utf-8", format!("{text}\n"))
     };
     builder.insert_header((CONTENT_TYPE, content_type));
     RenderedResponse::new(builder.body(body), CacheStatus::Error(error_status.detail))

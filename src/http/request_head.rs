@@ -24,12 +24,18 @@ pub enum Expectation {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HeadNotes {
     pub expectation: Expectation,
+    upgrade: UpgradeNotes,
+    /// Whether the library gets another head, see [`ScannedEnd::rewritten`].
+    pub is_rewritten: bool,
+}
+
+/// Facts about an offer of another protocol (RFC 9110, section 7.8).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct UpgradeNotes {
     /// Whether `Upgrade` names a protocol that a client cannot do without, such as WebSocket.
     names_protocol: bool,
     /// Whether `Connection` has the option `upgrade`.
-    has_upgrade_option: bool,
-    /// Whether the library gets another head, see [`ScannedEnd::rewritten`].
-    pub is_rewritten: bool,
+    has_option: bool,
 }
 
 /// The end of a head that the scanner has just reached.
@@ -68,10 +74,10 @@ impl HeadNotes {
             };
         } else if name.eq_ignore_ascii_case(b"upgrade") {
             self.is_rewritten = true;
-            self.names_protocol |= options(value).any(is_other_protocol);
+            self.upgrade.names_protocol |= options(value).any(is_other_protocol);
         } else if name.eq_ignore_ascii_case(b"connection") && options(value).any(is_upgrade) {
             self.is_rewritten = true;
-            self.has_upgrade_option = true;
+            self.upgrade.has_option = true;
         }
     }
 
@@ -79,13 +85,13 @@ impl HeadNotes {
     /// section 7.8).
     #[must_use]
     pub fn wants_other_protocol(&self) -> bool {
-        self.names_protocol && self.has_upgrade_option
+        self.upgrade.names_protocol && self.upgrade.has_option
     }
 
     /// Forgets what HTTP/1.0 does not have (RFC 9110, sections 7.8 and 10.1.1).
     pub fn limit_to_http_1_0(&mut self) {
         self.expectation = Expectation::None;
-        self.names_protocol = false;
+        self.upgrade.names_protocol = false;
     }
 }
 

@@ -11,7 +11,7 @@ use super::render::render;
 use super::rendered_response::RenderedResponse;
 use super::request_guard::RequestGuard;
 use super::response_body::ResponseBody;
-use super::response_context::ResponseContext;
+use super::response_context::{ErrorForm, ResponseContext};
 use super::response_facts::outcome_of_error;
 use super::state::HttpService;
 use crate::admin::AdminError;
@@ -47,7 +47,7 @@ impl<'a> Responder<'a> {
 
     /// Returns the responder for a request to the registry of npm.
     pub fn for_npm(mut self) -> Self {
-        self.context.is_npm = true;
+        self.context.error_form = ErrorForm::Npm;
         self
     }
 

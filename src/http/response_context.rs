@@ -14,13 +14,31 @@ use crate::model::HttpVersion;
 /// JSON (RFC 9457, section 3).
 const PROBLEM_TYPES: [&str; 2] = ["application/problem+json", "application/json"];
 
+/// Form of an error in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorForm {
+    Text,
+    /// A problem document (RFC 9457).
+    Problem,
+    /// A problem document with the member that npm shows.
+    Npm,
+}
+
+impl ErrorForm {
+    fn of_accept(accept: &str) -> Self {
+        if PROBLEM_TYPES.iter().any(|wanted| accept.contains(wanted)) {
+            Self::Problem
+        } else {
+            Self::Text
+        }
+    }
+}
+
 /// Facts about a request that the form of its response depends on.
 pub struct ResponseContext<'a> {
     pub name: &'a NodeName,
     pub is_head: bool,
-    pub wants_problem_json: bool,
-    /// Whether the client is one of an npm registry.
-    pub is_npm: bool,
+    pub error_form: ErrorForm,
     /// Size of the chunks in which a body is sent.
     pub chunk_bytes: usize,
 }
@@ -35,8 +53,7 @@ impl<'a> ResponseContext<'a> {
         Self {
             name,
             is_head: request.method() == Method::HEAD,
-            is_npm: false,
-            wants_problem_json: PROBLEM_TYPES.iter().any(|wanted| accept.contains(wanted)),
+            error_form: ErrorForm::of_accept(accept),
             chunk_bytes,
         }
     }

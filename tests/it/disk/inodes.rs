@@ -80,7 +80,7 @@ fn serve(gateway: &Gateway, origin: &Origin, number: u64) {
 
 #[test]
 fn lack_of_inodes_compacts_records() {
-    in_namespace("inodes::lack_of_inodes_compacts_records", || {
+    in_namespace("disk::inodes::lack_of_inodes_compacts_records", || {
         let origin = Origin::start();
         let gateway = with_few_inodes(&origin).start();
         for number in 0..COUNT {
@@ -114,7 +114,7 @@ fn lack_of_inodes_compacts_records() {
 
 #[test]
 fn foreign_files_do_not_stop_fetching() {
-    in_namespace("inodes::foreign_files_do_not_stop_fetching", || {
+    in_namespace("disk::inodes::foreign_files_do_not_stop_fetching", || {
         let origin = Origin::start();
         let gateway = with_few_inodes(&origin).start();
         for number in 0..200 {

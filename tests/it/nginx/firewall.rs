@@ -39,7 +39,7 @@ fn unfinished_heads_leave_places_for_other_clients() {
     }
     let program = std::env::current_exe().expect("the program has a path");
     let program = program.to_str().expect("the path is text");
-    let name = "nginx_firewall::unfinished_heads_leave_places_for_other_clients";
+    let name = "nginx::firewall::unfinished_heads_leave_places_for_other_clients";
     let run = Tool::new("unshare", "util-linux", here)
         .args(&["--net", program, "--exact", name, "--nocapture"])
         .env(INSIDE, "1")

@@ -13,7 +13,6 @@ mod intercepted;
 mod language_replays;
 mod maven;
 mod mirror;
-mod npm;
 mod pip;
 mod recorded;
 mod rpm_md;

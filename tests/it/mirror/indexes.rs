@@ -12,7 +12,6 @@ mod stage;
 use serde_json::{Value, json};
 
 use crate::harness::{Body, Gateway, Origin, Reply, marked, millpond, sha256};
-pub use npm::integrity;
 use stage::{IndexStage, document, gateway_of};
 
 const WHEEL: &str = "/files/tiny-1.0-py3-none-any.whl";

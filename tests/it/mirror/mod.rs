@@ -1,5 +1,5 @@
 //! Tests of build systems that use their own mirror setting.
 
 pub mod dialects;
-pub mod indexes;
+mod indexes;
 mod render_config;

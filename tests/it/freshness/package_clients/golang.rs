@@ -30,13 +30,14 @@ impl Go {
 }
 
 fn version(release: Release) -> String {
-    format!("v{}.0", release.version())
+    // From 2 on, the major version would be a part of the name.
+    format!("v1.{}", release.version())
 }
 
 impl PackageSystem for Go {
     fn publish(&self, site: &Site, release: Release) {
         let folder = format!("/goproxy/{MODULE}/@v");
-        let list = lines(release, |version| format!("v{version}.0\n"));
+        let list = lines(release, |version| format!("v1.{version}\n"));
         site.put(&format!("{folder}/list"), &text(&list), release);
         for release in release.history() {
             let version = version(release);

@@ -39,7 +39,8 @@ impl Maven {
                 .args(&["-keystore", &store, "-storepass", "changeit"])
                 .run()
                 .assert_success();
-            write!(options, " -Djavax.net.ssl.trustStore={store}").expect("it is a string");
+            let trust = " -Djavax.net.ssl.trustStore";
+            write!(options, "{trust}={store}{trust}Password=changeit").expect("it is a string");
         }
         let settings = format!(
             "<settings>{proxy}<mirrors><mirror><id>millpond</id><mirrorOf>*</mirrorOf>\

@@ -57,7 +57,7 @@ impl CatalogAdmin {
     /// Adds a list of files. Returns the digest of the list.
     ///
     /// # Errors
-    /// [`AdminError::TooManyEntries`] if the lists have no space left, or [`AdminError`] if the disk
+    /// [`AdminError::TooManyEntries`] if the lists have no space left, or another error if the disk
     /// fails.
     pub async fn import(
         &self,

@@ -338,7 +338,10 @@ mod tests {
         assert!((25..=35).contains(&hour.totals.downloads), "{hour:?}");
         let chart = series.chart(Period::Day, later, totals(5, 0));
         let dates = chart[0].as_array().unwrap();
-        assert!(dates.is_sorted_by_key(|date| date.as_u64()), "{dates:?}");
+        assert!(
+            dates.is_sorted_by_key(serde_json::Value::as_u64),
+            "{dates:?}"
+        );
         assert_eq!(series.known_since(), date);
     }
 

@@ -37,15 +37,12 @@ pub fn add(
 /// # Errors
 /// `SQLite`'s error.
 pub fn count(connection: &Connection, list: Option<Sha256>) -> Result<u64, rusqlite::Error> {
-    let count: i64 = match list {
-        Some(list) => {
-            let sql = "SELECT count(*) FROM entries WHERE import = ?1";
-            connection.query_row(sql, [list.as_bytes()], |row| row.get(0))?
-        }
-        None => {
-            let sql = "SELECT count(*) FROM entries WHERE import IS NOT NULL";
-            connection.query_row(sql, [], |row| row.get(0))?
-        }
+    let count: i64 = if let Some(list) = list {
+        let sql = "SELECT count(*) FROM entries WHERE import = ?1";
+        connection.query_row(sql, [list.as_bytes()], |row| row.get(0))?
+    } else {
+        let sql = "SELECT count(*) FROM entries WHERE import IS NOT NULL";
+        connection.query_row(sql, [], |row| row.get(0))?
     };
     Ok(count.unsigned_abs())
 }

@@ -48,10 +48,10 @@ impl<'a> Contents<'a> {
     }
 }
 
-fn entry_of(line: &str) -> Option<ContentsEntry<'_>> {
-    let line = line.trim_start().trim_start_matches("- ");
-    let (title, rest) = line.strip_prefix('[')?.split_once("](")?;
-    let link = rest.strip_suffix(')')?;
+fn entry_of(text: &str) -> Option<ContentsEntry<'_>> {
+    let entry = text.trim_start().trim_start_matches("- ");
+    let linked = entry.strip_prefix('[')?.strip_suffix(')')?;
+    let (title, link) = linked.split_once("](")?;
     Some(ContentsEntry { title, link })
 }
 

@@ -36,10 +36,10 @@ pub fn render_markdown(text: &str, resolve: impl Fn(&str) -> Option<String>) -> 
     let changed: Vec<_> = (0..events.len())
         .flat_map(|at| renderer.change(&events, at))
         .collect();
-    let mut rendered = String::with_capacity(text.len() * 2);
-    html::push_html(&mut rendered, changed.into_iter());
+    let mut html = String::with_capacity(text.len() * 2);
+    html::push_html(&mut html, changed.into_iter());
     RenderedMarkdown {
-        html: rendered,
+        html,
         headings: renderer.headings,
     }
 }

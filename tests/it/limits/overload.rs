@@ -13,7 +13,7 @@ use crate::harness::{
 };
 
 /// Memory limit that the process must not exceed.
-const MAX_MEMORY_MIB: u64 = 200;
+const MAX_MEMORY_MIB: u64 = 210;
 
 /// Returns a gateway that exempts the test's clients from the limits.
 fn crowded(origin: &Origin) -> Builder {

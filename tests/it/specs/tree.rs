@@ -73,7 +73,7 @@ fn run(desk: &SpecDesk, command: &str) -> String {
     let warnings = run.stderr.lines();
     // RPM reports each download.
     let warnings = warnings.filter(|line| !line.starts_with("warning: Downloading"));
-    let shown: String = warnings.map(|line| format!("{line}\n")).collect();
+    let shown: String = warnings.flat_map(|line| [line, "\n"]).collect();
     (run.stdout + &shown)
         .replace(upstream.trim_end_matches('/'), UPSTREAM)
         .replace(gateway.trim_end_matches('/'), GATEWAY)

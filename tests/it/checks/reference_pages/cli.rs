@@ -31,7 +31,8 @@ fn describe(command: &[&str], text: &mut String) {
     let help = help(command);
     let name = [&["millpond"], command].concat().join(" ");
     let level = "#".repeat(command.len().max(1) + 2);
-    *text += &format!("{level} `{name}`\n\n```\n{help}\n```\n\n");
+    let section = format!("{level} `{name}`\n\n```\n{help}\n```\n\n");
+    text.push_str(&section);
     for below in commands_in(&help) {
         describe(&[command, &[&below]].concat(), text);
     }

@@ -1,5 +1,6 @@
-//! `docs/reference/configuration.md`: all keys with defaults and meanings, as `config/millpond.toml`
-//! has them. A unit test compares the keys and defaults of that file with the code.
+//! `docs/reference/configuration.md`: all keys with defaults and meanings, as
+//! `config/millpond.toml` has them. A unit test compares the keys and defaults of that file with
+//! the code.
 
 use std::collections::BTreeSet;
 
@@ -111,10 +112,10 @@ fn table(section: &Section) -> String {
 fn configuration_page_has_all_keys() {
     let mut text = String::new();
     for section in sections() {
-        text += &format!("## `{}`\n\n", section.name);
+        text.extend(["## `", &section.name, "`\n\n"]);
         let intro = escaped(&section.intro.join("\n"));
         if !intro.is_empty() {
-            text += &format!("{}\n\n", intro.trim());
+            text.extend([intro.trim(), "\n\n"]);
         }
         text += &table(&section);
         text += "\n";

@@ -18,9 +18,10 @@ fn sent_statuses() -> BTreeSet<u16> {
         .map(|file| std::fs::read_to_string(file).expect("a source can be read"))
         .collect();
     let is_named = |status: &StatusCode| {
-        let name = status.canonical_reason().unwrap_or_default();
-        let name = name.to_uppercase().replace([' ', '-'], "_");
-        sources.contains(&format!("StatusCode::{name}"))
+        status.canonical_reason().is_some_and(|name| {
+            let name = name.to_uppercase().replace([' ', '-'], "_");
+            sources.contains(&format!("StatusCode::{name}"))
+        })
     };
     let all = (400..600).filter_map(|code| StatusCode::from_u16(code).ok());
     all.filter(is_named).map(|status| status.as_u16()).collect()

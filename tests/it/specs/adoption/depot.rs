@@ -83,7 +83,7 @@ impl Depot {
         let hex = sha256(body);
         for path in [
             format!("/mirror/buildroot/{name}"),
-            format!("/mirror/gentoo/distfiles/ab/{name}"),
+            format!("/mirror/gentoo/distfiles/{name}"),
             format!("/mirror/nix/sha256/{hex}"),
             format!("/mirror/conan/{hex}"),
             format!("/api/v1/objects/sha256/{hex}"),

@@ -64,7 +64,7 @@ fn quick_start_prints_what_readme_shows() {
     let printed: Vec<_> = run.stdout.lines().map(str::trim_end).collect();
     let shown: Vec<_> = shown
         .iter()
-        .map(|line| line.replace("DIGEST", &sha256(&body)))
+        .map(|line| line.replace("<64 hex digits>", &sha256(&body)))
         .collect();
     assert_eq!(printed, shown);
     assert_eq!(origin.count("/x-1.0.tar.gz"), 1);

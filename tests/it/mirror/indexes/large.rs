@@ -52,7 +52,7 @@ fn slow_documents_of_client_spare_others() {
     let other = request(&gateway, "198.51.100.1", DOCUMENTS).send();
     other.assert_status(200);
     gate.open();
-    // All at once, since a body that nobody reads keeps its place.
+    // All at once, since a body that is not read keeps its place.
     thread::scope(|scope| {
         for waiting in slow {
             scope.spawn(|| waiting.head().finish().assert_status(200));

@@ -51,15 +51,6 @@ pub enum FoundEntry {
     Unreadable(PathBuf, Option<SourceStamp>, io::Error),
 }
 
-/// Decides which entries are visited, and takes them.
-pub trait Visitor {
-    /// Returns whether an entry is visited now. It has no stamp if it could not be examined.
-    fn wants(&mut self, path: &Path, stamp: Option<SourceStamp>) -> bool;
-
-    /// Takes an entry. Returns false to end the walk.
-    fn visit(&mut self, entry: FoundEntry) -> bool;
-}
-
 /// Files and folders that are not visited, by device and inode.
 #[derive(Debug, Default, Clone)]
 pub struct ExcludedFiles {
@@ -68,9 +59,12 @@ pub struct ExcludedFiles {
 }
 
 /// Walk through a folder.
-pub struct FolderWalk<'a, V> {
+pub struct FolderWalk<'a, W, V> {
     pub excluded: &'a ExcludedFiles,
-    pub visitor: &'a mut V,
+    /// Returns whether an entry is visited now. It has no stamp if it could not be examined.
+    pub wants: W,
+    /// Takes an entry. Returns false to end the walk.
+    pub visit: V,
 }
 
 /// A folder on the way.
@@ -84,11 +78,15 @@ struct OpenFolder {
     depth: usize,
 }
 
-/// The visitor has ended the walk.
+/// `visit` has ended the walk.
 struct Ended;
 
-impl<V: Visitor> FolderWalk<'_, V> {
-    /// Visits all entries, in the order of their names. Returns false if the visitor has ended the
+impl<W, V> FolderWalk<'_, W, V>
+where
+    W: FnMut(&Path, Option<SourceStamp>) -> bool,
+    V: FnMut(FoundEntry) -> bool,
+{
+    /// Visits all entries, in the order of their names. Returns false if `visit` has ended the
     /// walk.
     ///
     /// # Errors
@@ -184,7 +182,7 @@ impl<V: Visitor> FolderWalk<'_, V> {
         if let Some(reason) = reason {
             return self.skip(path, stat, reason);
         }
-        if !self.visitor.wants(&path, Some(stamp)) {
+        if !(self.wants)(&path, Some(stamp)) {
             return Ok(());
         }
         let entry = match open_file(&parent.descriptor, name) {
@@ -204,7 +202,7 @@ impl<V: Visitor> FolderWalk<'_, V> {
 
     fn skip(&mut self, path: PathBuf, stat: &Stat, reason: SkipReason) -> Result<(), Ended> {
         let stamp = Some(SourceStamp::from(stat));
-        if !self.visitor.wants(&path, stamp) {
+        if !(self.wants)(&path, stamp) {
             return Ok(());
         }
         self.visit(FoundEntry::Skipped(path, stamp, reason))
@@ -216,14 +214,14 @@ impl<V: Visitor> FolderWalk<'_, V> {
         stamp: Option<SourceStamp>,
         error: io::Error,
     ) -> Result<(), Ended> {
-        if !self.visitor.wants(&path, stamp) {
+        if !(self.wants)(&path, stamp) {
             return Ok(());
         }
         self.visit(FoundEntry::Unreadable(path, stamp, error))
     }
 
     fn visit(&mut self, entry: FoundEntry) -> Result<(), Ended> {
-        if self.visitor.visit(entry) {
+        if (self.visit)(entry) {
             Ok(())
         } else {
             Err(Ended)

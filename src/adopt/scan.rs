@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 
 use super::adopter::Adopter;
 use super::error::{AdoptError, FolderError};
-use super::folder_walk::{ExcludedFiles, FolderWalk, FoundEntry, Visitor};
+use super::folder_walk::{ExcludedFiles, FolderWalk, FoundEntry};
 use super::read_source::stamp_of;
 use super::report::{AdoptOutcome, FileReport};
 use super::source_stamp::SourceStamp;
@@ -40,29 +40,6 @@ pub struct FolderScan {
     pub jobs: usize,
     /// Memory of the earlier scans of a watched folder.
     pub memory: Option<Arc<Mutex<WatchMemory>>>,
-}
-
-/// Hands the entries that are due to the adopter.
-struct QueueVisitor {
-    queue: mpsc::Sender<FoundEntry>,
-    memory: Option<Arc<Mutex<WatchMemory>>>,
-    adopter: Arc<Adopter>,
-}
-
-impl Visitor for QueueVisitor {
-    fn wants(&mut self, path: &Path, stamp: Option<SourceStamp>) -> bool {
-        let memory = self.memory.as_ref();
-        memory.is_none_or(|memory| lock(memory).is_due(path, stamp))
-    }
-
-    fn visit(&mut self, entry: FoundEntry) -> bool {
-        let is_full = || {
-            self.memory
-                .as_ref()
-                .is_some_and(|memory| lock(memory).is_full())
-        };
-        !self.adopter.is_stopped() && !is_full() && self.queue.blocking_send(entry).is_ok()
-    }
 }
 
 impl FolderScan {
@@ -102,21 +79,25 @@ impl FolderScan {
         Ok(self.end(walked, adopter))
     }
 
+    /// Hands the entries that are due to the adopter, on a thread of its own.
     fn walk(
         &self,
         queue: mpsc::Sender<FoundEntry>,
         adopter: &Arc<Adopter>,
     ) -> tokio::task::JoinHandle<std::io::Result<bool>> {
         let (root, excluded) = (self.root.clone(), self.excluded.clone());
-        let mut visitor = QueueVisitor {
-            queue,
-            memory: self.memory.clone(),
-            adopter: Arc::clone(adopter),
-        };
+        let (memory, adopter) = (self.memory.clone(), Arc::clone(adopter));
         spawn_blocking(move || {
+            let memory = memory.as_deref();
+            let is_full = || memory.is_some_and(|memory| lock(memory).is_full());
             let walk = FolderWalk {
                 excluded: &excluded,
-                visitor: &mut visitor,
+                wants: |path: &Path, stamp| {
+                    memory.is_none_or(|memory| lock(memory).is_due(path, stamp))
+                },
+                visit: |entry| {
+                    !adopter.is_stopped() && !is_full() && queue.blocking_send(entry).is_ok()
+                },
             };
             walk.run(&root)
         })

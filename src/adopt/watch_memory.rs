@@ -84,7 +84,7 @@ impl WatchMemory {
         else {
             let is_settled = stamp.is_none_or(|stamp| has_aged(stamp.changed_at(), self.settle));
             if self.entries.len() >= MAX_ENTRIES && !self.entries.contains_key(path) {
-                // The visitor ends the scan.
+                // The scan ends at this entry.
                 return true;
             }
             let state = if is_settled {

@@ -1,6 +1,6 @@
 //! Rules for requests inside a `CONNECT`: they name the host that the client has asked for.
 //!
-//! The main functions are [`check`], [`check_host`] and [`is_inside`].
+//! The main functions are [`check`] and [`is_inside`].
 
 use actix_web::HttpRequest;
 use actix_web::http::header::HOST;
@@ -16,7 +16,7 @@ use crate::model::Target;
 ///
 /// # Errors
 /// [`RequestError::Misdirected`] if they differ.
-pub fn check_host(request: &HttpRequest, target: &Target) -> Result<(), RequestError> {
+fn check_host(request: &HttpRequest, target: &Target) -> Result<(), RequestError> {
     let connect = connection_facts(request).and_then(|facts| facts.connect.as_ref());
     let host = single(request.headers(), HOST).filter(|host| !host.is_empty());
     let (Some(connect), Some(host)) = (connect, host) else {
@@ -38,12 +38,13 @@ pub fn is_inside(request: &HttpRequest, origin: &RequestOrigin) -> bool {
         || Target::parse(origin.form.as_str()).is_ok_and(|target| check(request, &target).is_ok())
 }
 
-/// Checks that target, `Host`, `CONNECT` and TLS handshake name the same host, if the `CONNECT` is
-/// intercepted.
+/// Checks that `Host` names the host of the target, if the request is inside a `CONNECT`. If that
+/// is intercepted, the `CONNECT` and the TLS handshake must name it too.
 ///
 /// # Errors
 /// [`RequestError::Misdirected`] if they differ.
 pub fn check(request: &HttpRequest, target: &Target) -> Result<(), RequestError> {
+    check_host(request, target)?;
     let connect = connection_facts(request).and_then(|facts| facts.connect.as_ref());
     let Some(EnclosingConnect {
         authority,
@@ -52,7 +53,6 @@ pub fn check(request: &HttpRequest, target: &Target) -> Result<(), RequestError>
     else {
         return Ok(());
     };
-    check_host(request, target)?;
     let around = Target::parse(&format!("https://{authority}/"));
     let is_inside = around.is_ok_and(|around| {
         around.scheme() == target.scheme() && around.has_same_authority(target)

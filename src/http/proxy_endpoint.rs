@@ -153,7 +153,6 @@ fn read_proxy_request(
         TargetError::TooLong => RequestError::TargetTooLong(error.to_string()),
         error => RequestError::BadRequest(error.to_string()),
     })?;
-    intercepted::check_host(request, &target)?;
     intercepted::check(request, &target)?;
     let expected = ExpectedDigests::nothing();
     read_cache_request(request, origin, Endpoint::Proxy, target, expected)

@@ -13,7 +13,7 @@ use super::own_target::{is_own_target, own_target};
 use super::read_source::ReadSource;
 use crate::cache::{Cache, CatalogEntry, EntryOrigin, TargetLookup};
 use crate::catalog::FileName;
-use crate::model::{Algorithm, Digest, Digests, StoredHeaders, Target, file_names};
+use crate::model::{Algorithm, Digest, Digests, NIX_BASE32, StoredHeaders, Target, file_names};
 use crate::policy::{Admitted, Class, Policy};
 
 /// Bound on the URLs of one file.
@@ -21,9 +21,6 @@ const MAX_URLS: usize = 16;
 
 /// Digits of the digest in the name of a file in the store of Nix.
 const NIX_HASH_DIGITS: usize = 32;
-
-/// Digits of nix-base32.
-const NIX_BASE32: &str = "0123456789abcdfghijklmnpqrsvwxyz";
 
 /// The parts that a choice uses.
 pub struct TargetChoice<'a> {
@@ -238,7 +235,8 @@ fn without_nix_hash(name: &str) -> &str {
     let Some((hash, rest)) = name.split_once('-') else {
         return name;
     };
-    let is_hash = hash.len() == NIX_HASH_DIGITS && hash.chars().all(|c| NIX_BASE32.contains(c));
+    let is_hash =
+        hash.len() == NIX_HASH_DIGITS && hash.bytes().all(|byte| NIX_BASE32.contains(&byte));
     if is_hash && !rest.is_empty() {
         rest
     } else {

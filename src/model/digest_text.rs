@@ -7,7 +7,7 @@ use base64::Engine as _;
 use super::digest::{Algorithm, Digest};
 
 /// Digits of nix-base32, by value.
-const NIX_BASE32: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
+pub const NIX_BASE32: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
 
 /// Algorithms of digests without a name, by their length in hex digits.
 const ALGORITHMS: [Algorithm; 4] = [

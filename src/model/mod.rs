@@ -43,6 +43,7 @@ pub use config_error::{ConfigError, check_folder};
 pub use counter::Counter;
 pub use digest::{Algorithm, Digest, DigestError, Digests, ExpectedDigests, Hasher, Sha256};
 pub use digest_match::DigestMatch;
+pub use digest_text::NIX_BASE32;
 pub use disposition::Attachment;
 pub use event::{Event, EvictionReason};
 pub use event_counts::{EventCounts, EvictionCounts};

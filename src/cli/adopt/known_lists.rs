@@ -15,7 +15,7 @@ use crate::cli::client::spec::{NamedDigests, SpecArgs, SpecProblems};
 use crate::cli::client::url_list::read_text;
 use crate::cli::output::OutputForm;
 use crate::lockfile::{LockfileError, RegistryBase, RegistryBases, parse_lockfile};
-use crate::model::{StoredHeaders, Target, file_names};
+use crate::model::{ExpectedDigests, StoredHeaders, Target, file_names};
 use crate::spec::{SpecDefine, SpecSources};
 
 /// Bound on nested folders of lists.
@@ -239,7 +239,7 @@ fn is_list_name(name: &str) -> bool {
 
 /// Returns the entries of a file: one for each of its names.
 fn named_entries(
-    (target, digests): (Target, crate::model::ExpectedDigests),
+    (target, digests): (Target, ExpectedDigests),
 ) -> impl Iterator<Item = CatalogEntry> {
     let names = file_names(&target, &StoredHeaders::default());
     names.into_iter().map(move |name| CatalogEntry {

@@ -167,8 +167,11 @@ fn to_absolute_uri(text: &str) -> Option<String> {
         // An intermediary may have merged the two slashes.
         let rest = rest.strip_prefix('/').unwrap_or(rest);
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let authority = decode_colons(authority);
-        return Some([scheme.as_str(), "://", &authority, path].concat());
+        // A colon in a user name is data: decoding it would begin the password there.
+        let host_start = authority.rfind('@').map_or(0, |at| at + 1);
+        let (userinfo, host_and_port) = authority.split_at(host_start);
+        let host_and_port = decode_colons(host_and_port);
+        return Some([scheme.as_str(), "://", userinfo, &host_and_port, path].concat());
     }
     let first = first.as_ref();
     if let Some(scheme) = Scheme::parse(first) {
@@ -179,7 +182,7 @@ fn to_absolute_uri(text: &str) -> Option<String> {
         .then(|| format!("https://{first}/{rest}"))
 }
 
-/// Decodes encoded colons. Some clients encode those of the scheme and the authority when they
+/// Decodes encoded colons. Some clients encode those of the scheme and of the port when they
 /// resolve a link.
 fn decode_colons(text: &str) -> Cow<'_, str> {
     if text.contains('%') {

@@ -16,7 +16,7 @@ use crate::model::Digests;
 
 /// Longest time for which readers wait for the record. A slow disk must not hold up a client that
 /// needs only the bytes.
-const MAX_DELAY: Duration = Duration::from_secs(2);
+const MAX_DELAY: Duration = Duration::from_millis(1_500);
 
 /// End of a body whose length and digests are verified. Dropping it makes the end available to
 /// readers, also if the fetch is cancelled.
@@ -50,7 +50,7 @@ impl<'a> WithheldEnd<'a> {
         }
     }
 
-    /// Runs `store`, and withholds the end until it is done, at most two seconds.
+    /// Runs `store`, and withholds the end until it is done, at most for [`MAX_DELAY`].
     pub async fn show_after<T>(self, store: impl Future<Output = T>) -> T {
         let mut store = pin!(store);
         let stored = timeout(MAX_DELAY, store.as_mut()).await;

@@ -7,11 +7,15 @@ use serde::{Deserialize, Serialize};
 use crate::freshness::Staleness;
 use crate::model::{ConfigError, HumanDuration, Size};
 use crate::origin::{self, FtpTls};
-use crate::policy::is_proxy_url;
+use crate::policy::{MAX_SEGMENTS, is_proxy_url};
 
 /// Upper bound of `concurrency`, `per_host`, `attempts` and `breaker_failures`. No machine and no
 /// origin can serve more.
 const MAX_COUNT: usize = 100_000;
+
+/// Lower bound of `segment_min_size`, in bytes. The requests for a smaller body take longer than
+/// its bytes.
+const MIN_SPLIT_BYTES: u64 = 4 << 20;
 
 /// Longest wait for a permit of a host if a stored response can answer instead.
 const MAX_WAIT_WITH_STORED: Duration = Duration::from_secs(10);
@@ -44,6 +48,14 @@ pub struct Config {
     /// Minimum bytes per second, averaged over `idle_timeout`.
     pub min_speed: Size,
     pub max_redirects: usize,
+    /// Maximum number of connections that bring ranges of one body. 1: none is split. A rule may
+    /// set another number for its hosts.
+    pub segments: usize,
+    /// Size below which no body is split.
+    pub segment_min_size: Size,
+    /// A body is split if its first connection brings fewer bytes a second in its first five
+    /// seconds. Zero: at once. A body whose rule sets `segments` is split at once.
+    pub segment_below: Size,
     /// Use of TLS for ftp.
     pub ftp_tls: FtpTls,
     /// Proxy for all http and https fetches, `http://host:port`. Empty: none. The proxy resolves
@@ -65,6 +77,9 @@ impl Default for Config {
             idle_timeout: HumanDuration::from_secs(60),
             min_speed: Size::kib(1),
             max_redirects: 10,
+            segments: 1,
+            segment_min_size: Size::mib(32),
+            segment_below: Size::mib(2),
             ftp_tls: FtpTls::Offered,
             egress_proxy: String::new(),
         }
@@ -91,6 +106,13 @@ impl Config {
         if self.breaker_failures as usize > MAX_COUNT {
             let reason = format!("must be at most {MAX_COUNT}");
             return Err(invalid("breaker_failures", &reason));
+        }
+        if !(1..=MAX_SEGMENTS).contains(&self.segments) {
+            let reason = format!("must be at least 1 and at most {MAX_SEGMENTS}");
+            return Err(invalid("segments", &reason));
+        }
+        if self.segment_min_size.bytes < MIN_SPLIT_BYTES {
+            return Err(invalid("segment_min_size", "must be at least 4MiB"));
         }
         if !(MIN_COOLDOWN..=MAX_COOLDOWN).contains(&self.breaker_cooldown.0) {
             let reason = "must be at least 1ms and at most 1h";

@@ -32,6 +32,7 @@ mod refusals;
 mod report;
 mod resume;
 mod revalidation;
+mod segments;
 mod shared_body;
 mod source_loop;
 mod state;

@@ -16,6 +16,7 @@ use super::in_flight::InFlightMap;
 use super::live_fetches::LiveFetches;
 use super::refusals::DigestRefusals;
 use super::revalidation::ExchangeMap;
+use super::segments::SegmentHosts;
 use super::{Config, FetchError};
 use crate::cache::Cache;
 use crate::limits::{FairPool, MAX_IN_FLIGHT};
@@ -69,6 +70,7 @@ pub struct FetcherState {
     pub refusals: DigestRefusals,
     pub circuits: HostCircuits,
     pub host_limiter: HostLimiter,
+    pub segment_hosts: SegmentHosts,
     pub refresh_permits: Arc<Semaphore>,
     pub counts: Arc<FetchCounts>,
     /// Runtime of the fetches. It is not the one that serves clients.
@@ -91,6 +93,7 @@ impl FetcherState {
             unread_waiting: FairPool::new(MAX_UNREAD_WAITING, 0, &share),
             exchange_permits: FairPool::new(max_in_flight, 0, &share),
             host_limiter: HostLimiter::new(config.concurrency, config.per_host, share),
+            segment_hosts: SegmentHosts::new(),
             circuits: HostCircuits::new(config.breaker_failures, config.breaker_cooldown.0),
             refresh_permits: Arc::new(Semaphore::new(MAX_REFRESHES)),
             counts: Arc::default(),

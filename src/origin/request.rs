@@ -47,7 +47,7 @@ pub struct OriginRequest {
     pub received: HttpVersion,
     pub resume: Option<Resume>,
     /// End-to-end header fields of the client, if its request is passed through. Names are in lower
-    /// case. Empty if the response may be stored.
+    /// case. If the response may be stored, only fields that Millpond needs itself.
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Option<reqwest::Body>,
     /// If false, a redirect is the response.

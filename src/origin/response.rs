@@ -1,6 +1,7 @@
 //! Response of an origin, in the terms of HTTP for every scheme.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -245,16 +246,31 @@ impl Response {
     /// `None` if either is unknown, or if the range does not extend to the end of the body.
     #[must_use]
     pub fn content_range(&self, known_bytes: Option<u64>) -> Option<(u64, u64)> {
+        let (range, complete) = self.parse_content_range()?;
+        let complete = complete.or(known_bytes)?;
+        (range.end == complete).then_some((range.start, complete))
+    }
+
+    /// Returns the range of a 206 and the complete length, both in bytes (RFC 9110, section 14.4).
+    /// `None` if either is not stated.
+    #[must_use]
+    pub fn stated_range(&self) -> Option<(Range<u64>, u64)> {
+        let (range, complete) = self.parse_content_range()?;
+        Some((range, complete?))
+    }
+
+    /// Returns the range, and the complete length unless it is `*`.
+    fn parse_content_range(&self) -> Option<(Range<u64>, Option<u64>)> {
         let (unit, range) = self.header("content-range")?.trim().split_once(' ')?;
         let (range, complete) = range.trim().split_once('/')?;
         let (first, last) = range.split_once('-')?;
-        let (first, last) = (first.parse().ok()?, last.parse::<u64>().ok()?);
+        let range = first.parse().ok()?..last.parse::<u64>().ok()?.checked_add(1)?;
         let complete = match complete {
-            "*" => known_bytes?,
-            complete => complete.parse().ok()?,
+            "*" => None,
+            complete => Some(complete.parse().ok()?),
         };
-        let is_rest = unit.eq_ignore_ascii_case("bytes") && last.checked_add(1) == Some(complete);
-        is_rest.then_some((first, complete))
+        unit.eq_ignore_ascii_case("bytes")
+            .then_some((range, complete))
     }
 
     /// Returns the status as an error, for a caller that needs a body.

@@ -53,7 +53,8 @@ impl Validator {
 
     /// Returns the value of `If-Range`. A client that has a weak entity tag must not send the date
     /// (RFC 9110, section 13.1.5).
-    pub(super) fn if_range(&self) -> Option<&str> {
+    #[must_use]
+    pub fn if_range(&self) -> Option<&str> {
         match self {
             Self::Tag(tag) => Some(tag),
             Self::Dated { tag: Some(tag), .. } if tag.starts_with("W/") => None,

@@ -44,7 +44,9 @@ pub use origin_credentials::OriginCredentials;
 pub use parents::Parent;
 pub use ports::{AllowedPort, ParsePortError};
 pub use request_credentials::is_credential_field;
-pub use request_options::{EgressRoute, EgressRouteError, RequestOptions, is_proxy_url};
+pub use request_options::{
+    EgressRoute, EgressRouteError, MAX_SEGMENTS, RequestOptions, is_proxy_url,
+};
 pub use rules::{MatchingRule, Rule};
 pub use source_list::{Source, SourceKind};
 

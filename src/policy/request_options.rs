@@ -15,6 +15,9 @@ use crate::model::{Scheme, Secret};
 #[error("must be \"none\", or like \"http://proxy.example.org:3128\"")]
 pub struct EgressRouteError;
 
+/// Upper bound of the connections for one body. Many origins ban clients that open more.
+pub const MAX_SEGMENTS: usize = 16;
+
 /// Configuration value for a direct connection, even if other hosts use a proxy.
 const NONE: &str = "none";
 
@@ -56,6 +59,8 @@ pub struct RequestOptions {
     pub credentials: Option<Arc<OriginCredentials>>,
     /// Maximum number of concurrent fetches.
     pub per_host: Option<usize>,
+    /// Maximum number of connections that bring ranges of one body, at most [`MAX_SEGMENTS`].
+    pub segments: Option<usize>,
     /// Minimum interval between the starts of two requests.
     pub request_interval: Duration,
     /// Route of the requests.

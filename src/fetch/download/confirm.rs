@@ -59,9 +59,9 @@ impl<'a> Download<'a> {
         Ok(())
     }
 
-    /// Compares a resumed body with the digests that a client states. If they contradict it, the
-    /// whole body is requested again and compared, because some origins reuse a validator. If the
-    /// origin does not answer again, the body must not be stored.
+    /// Compares a body of several responses with the digests that a client states. If they
+    /// contradict it, the whole body is requested again and compared, because some origins reuse a
+    /// validator. If the origin does not answer again, the body must not be stored.
     ///
     /// # Errors
     /// [`FetchError::ChangedDuringFetch`] if the bodies differ.
@@ -74,13 +74,25 @@ impl<'a> Download<'a> {
         let Some(source) = self.source.filter(|_| completed.was_resumed && !is_stated) else {
             return Ok(());
         };
-        match self.compare_again(source, completed).await {
+        let compared = self.compare_again(source, completed).await;
+        if compared.is_err() || completed.require_end().is_err() {
+            self.distrust_host(completed);
+        }
+        match compared {
             Err(FetchError::Origin(error)) => {
                 tracing::debug!(%error, "resumed body was not confirmed");
                 completed.end = BodyEnd::Unconfirmed(Unconfirmed::Resumption);
                 Ok(())
             }
             result => result,
+        }
+    }
+
+    /// Asks the host for no more ranges, after a body of several responses that has wrong bytes.
+    pub(super) fn distrust_host(&self, completed: &CompletedBody) {
+        if let Some(source) = self.source.filter(|_| completed.was_resumed) {
+            let host = source.target().host();
+            self.state.segment_hosts.record_refusal(host);
         }
     }
 

@@ -1,11 +1,13 @@
 //! Download of one body into the staging folder, over several attempts and sources.
 //!
-//! This file sends requests and checks the complete body. `receive` takes in the bytes, and
-//! `confirm` asks again for what a response did not state. The main type is [`Download`].
+//! This file sends requests and checks the complete body. `receive` takes in the bytes, `split`
+//! decides whether they come over several connections, and `confirm` asks again for what a response
+//! did not state. The main type is [`Download`].
 
 mod confirm;
 mod receive;
 mod spec;
+mod split;
 
 pub use spec::DownloadSpec;
 
@@ -320,6 +322,7 @@ impl<'a> Download<'a> {
             return Ok(completed);
         };
         self.readers_saw_bad_bytes = is_streaming;
+        self.distrust_host(&completed);
         let is_by_path = self.admitted.requires_only_path_digest()
             && self.spec.known_content.is_none()
             && digests.first_mismatch(&parent_digest).is_none();

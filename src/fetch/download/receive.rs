@@ -4,9 +4,11 @@
 use bytes::Bytes;
 
 use super::Download;
+use super::split::{distrust_ranges, split_plan};
 use crate::fetch::FetchError;
 use crate::fetch::content_encoding::CodingCheck;
 use crate::fetch::resume::READ_PIECE_BYTES;
+use crate::fetch::segments::SplitBody;
 use crate::model::{FileType, WrongFile};
 use crate::origin::{ConnectionFault, OriginError, ProtocolFault, Response};
 use crate::policy::PolicyDenied;
@@ -19,9 +21,15 @@ impl Download<'_> {
         start: u64,
     ) -> Result<(), FetchError> {
         let limit = self.state.policy.max_object_size();
-        let mut chunks = response.into_body();
+        let plan = split_plan(self, &response, start);
+        let mut chunks = SplitBody::new(response.into_body(), start, plan);
         let mut position = start;
-        while let Some(bytes) = chunks.next().await? {
+        loop {
+            let received = chunks.next().await;
+            let received = received.inspect_err(|error| distrust_ranges(self.body.as_mut(), error));
+            let Some(bytes) = received? else {
+                break;
+            };
             position += bytes.len() as u64;
             if position > limit.bytes {
                 return Err(OriginError::from(PolicyDenied::TooLarge(limit)).into());
@@ -34,8 +42,9 @@ impl Download<'_> {
                 self.append(new).await?;
             }
         }
-        let body = self.body.as_ref().ok_or(FetchError::StoreFailed)?;
-        if position != self.written_bytes()
+        let body = self.body.as_mut().ok_or(FetchError::StoreFailed)?;
+        body.was_resumed |= chunks.is_split();
+        if position != body.staging.written_bytes()
             || body
                 .complete_length
                 .is_some_and(|length| length != position)

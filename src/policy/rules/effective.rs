@@ -70,6 +70,7 @@ impl<'a> EffectiveRule<'a> {
             options.egress.clone_from(&compiled.egress);
         }
         options.per_host = options.per_host.or(rule.per_host);
+        options.segments = options.segments.or(rule.segments);
     }
 
     /// Returns the cacheability class, with the line that decided.

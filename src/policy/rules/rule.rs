@@ -14,7 +14,7 @@ use crate::model::{ConfigError, HumanDuration, Scheme, Secret, Target};
 use crate::policy::cacheability::Class;
 use crate::policy::hosts::HostPattern;
 use crate::policy::origin_credentials::OriginCredentials;
-use crate::policy::request_options::EgressRoute;
+use crate::policy::request_options::{EgressRoute, MAX_SEGMENTS};
 
 /// Maximum number of mirrors, and of archives, in one rule.
 const MAX_ALTERNATES: usize = 8;
@@ -76,6 +76,9 @@ pub struct Rule {
     /// Maximum number of concurrent fetches from one host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_host: Option<usize>,
+    /// Maximum number of connections that bring ranges of one body at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segments: Option<usize>,
     /// Minimum interval between the starts of two requests to one host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_interval: Option<HumanDuration>,
@@ -154,6 +157,13 @@ impl CompiledRule {
             return Err(invalid("per_host", &reason));
         }
         if rule
+            .segments
+            .is_some_and(|count| !(1..=MAX_SEGMENTS).contains(&count))
+        {
+            let reason = format!("must be at least 1 and at most {MAX_SEGMENTS}");
+            return Err(invalid("segments", &reason));
+        }
+        if rule
             .request_interval
             .is_some_and(|interval| interval.0 > MAX_REQUEST_INTERVAL)
         {
@@ -203,6 +213,7 @@ impl CompiledRule {
             ("archives", !self.archives.is_empty()),
             ("headers", self.credentials.is_some()),
             ("per_host", rule.per_host.is_some()),
+            ("segments", rule.segments.is_some()),
             ("request_interval", rule.request_interval.is_some()),
             ("egress_proxy", self.egress.is_some()),
         ]

@@ -20,6 +20,7 @@ mod resume_changes;
 pub mod resume_dates;
 mod resume_refusals;
 mod rule_credentials;
+mod segments;
 mod sources;
 mod stale_connections;
 mod tiny_chunks;

@@ -26,6 +26,8 @@ enum Ranges {
     Unconditional,
     /// 206 with this `Content-Range` and the whole body, for every range.
     Wrong(String),
+    /// Honoured, with the bytes of another body of the same length.
+    Of(Body),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -158,6 +160,14 @@ impl Reply {
     pub fn ranges_without_condition(self) -> Self {
         Self {
             ranges: Ranges::Unconditional,
+            ..self
+        }
+    }
+
+    /// Honours ranges, and sends those of another body of the same length.
+    pub fn ranges_of(self, other: &Body) -> Self {
+        Self {
+            ranges: Ranges::Of(other.clone()),
             ..self
         }
     }

@@ -35,7 +35,10 @@ impl Reply {
 
     fn send_scripted(&self, wire: &mut Wire, asked: &Asked) -> io::Result<After> {
         let (status, first, last, content_range) = self.select(asked);
-        let body = &self.body[first..last];
+        let body = match &self.ranges {
+            Ranges::Of(other) if content_range.is_some() => &other[first..last],
+            _ => &self.body[first..last],
+        };
         let bodyless = asked.method == "HEAD" || matches!(status, 204 | 304);
         wire.send(
             self.head(status, body.len(), content_range.as_deref())
@@ -66,8 +69,8 @@ impl Reply {
             Ranges::Ignored => whole,
             Ranges::Wrong(_) if asked.header("range").is_none() => whole,
             Ranges::Wrong(value) => (206, 0, size, Some(value.clone())),
-            Ranges::Honoured if !self.if_range_holds(asked) => whole,
-            Ranges::Honoured | Ranges::Unconditional => {
+            Ranges::Honoured | Ranges::Of(_) if !self.if_range_holds(asked) => whole,
+            Ranges::Honoured | Ranges::Unconditional | Ranges::Of(_) => {
                 match asked.header("range").and_then(parse_range) {
                     Some((first, last)) if self.status == 200 && first < size => {
                         let last = last.map_or(size, |last| (last + 1).min(size));

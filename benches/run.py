@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares hits, misses, redirects and collapsing with nginx, and prints a Markdown table.
 
-    benches/run.py [--only hit,miss,redirect,herd] [--keep]
+    benches/run.py [--only hit,miss,limited,redirect,herd] [--keep]
 
 Needs nginx, gcc and cargo. Starts nginx with static files (the upper bound for a server in user
 space, and the origin of the cold tests), nginx with proxy_cache, and Millpond's release build. All
@@ -33,9 +33,12 @@ TICKS = os.sysconf("SC_CLK_TCK")
 KIB, MIB = 1 << 10, 1 << 20
 # Magic bytes of gzip: Millpond rejects a body of another file type under a .gz name.
 GZIP_MARK = b"\x1f\x8b\x08\x00"
-SIZES = {"1k.tar.gz": KIB, "20m.tar.gz": 20 * MIB, "256m.tar.gz": 256 * MIB}
+SIZES = {"1k.tar.gz": KIB, "20m.tar.gz": 20 * MIB, "64m.tar.gz": 64 * MIB, "256m.tar.gz": 256 * MIB}
 HERD_CLIENTS = 600
 HERD_RATE_MIB = 20
+LIMIT_MIB = 2
+PARTS = ("hit", "miss", "limited", "redirect", "herd")
+SEGMENTS = 6
 
 NGINX_COMMON = """
 worker_processes 2; pid {dir}/nginx.pid; error_log {dir}/error.log warn; worker_rlimit_nofile 8192; {user}
@@ -58,6 +61,7 @@ NGINX_ORIGIN = (
     location /hot/ {{ alias {data}/; }}
     location ~ ^/cold/[^/]+/(.+)$ {{ alias {data}/$1; access_log {dir}/asked.log asked; }}
     location ~ ^/slow/[^/]+/(.+)$ {{ alias {data}/$1; access_log {dir}/asked.log asked; limit_rate {rate}m; }}
+    location ~ ^/limited/[^/]+/(.+)$ {{ alias {data}/$1; limit_rate {limit}m; }}
     location /redirect {{ return 302 http://127.0.0.1:{port}/hot/1k.tar.gz; }}
   }}
 }}
@@ -104,6 +108,11 @@ exempt_clients = ["127.0.0.0/8"]
 
 [log]
 level = "warn"
+
+[[rules]]
+host = "127.0.0.1"
+path_prefix = "/limited/"
+segments = {segments}
 """
 
 
@@ -138,7 +147,7 @@ class Server:
         self.prefix = prefix
         config = os.path.join(self.folder, "config")
         with open(config, "w") as file:
-            file.write(template.format(dir=self.folder, port=self.port, **values))
+            file.write(template.format(dir=self.folder, port=self.port, segments=SEGMENTS, **values))
         self.log = os.path.join(self.folder, "output.log")
         with open(self.log, "w") as log:
             command = [part.format(dir=self.folder, config=config) for part in command]
@@ -247,7 +256,7 @@ class Bench:
         user = "user root;" if os.geteuid() == 0 else ""
         binary = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "release", "millpond")
         self.millpond = [os.path.abspath(binary), "serve", "--config", "{config}"]
-        self.static = self.start("nginx static", NGINX_ORIGIN, nginx, data=self.data, user=user, rate=HERD_RATE_MIB)
+        self.static = self.start("nginx static", NGINX_ORIGIN, nginx, data=self.data, user=user, rate=HERD_RATE_MIB, limit=LIMIT_MIB)
         origin = self.static.port
         self.cache = self.start("nginx proxy_cache", NGINX_CACHE, nginx, origin=origin, user=user)
         prefix = f"/http://127.0.0.1:{origin}"
@@ -357,6 +366,16 @@ class Bench:
         self.row("", "seconds", found["seconds"])
         self.row("", "first byte, ms", found["first"], 1)
 
+    def limited(self):
+        def cold(server):
+            seen = self.load(server, f"/limited/{self.tag()}/64m.tar.gz")
+            return {"seconds": seen["seconds"], "first": seen["first_p50"] * 1e3}
+
+        found = self.medians(5, cold)
+        title = f"miss, 64 MiB at {LIMIT_MIB} MiB/s a connection, {SEGMENTS} segments"
+        self.row(title, "seconds", found["seconds"])
+        self.row("", "first byte, ms", found["first"], 1)
+
     def redirect(self):
         # Millpond redirects a miss and fetches in the background. This origin never responds, so
         # only the redirect is measured.
@@ -439,11 +458,11 @@ def machine():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="hit,miss,redirect,herd", help="which of hit, miss, redirect, herd")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"which of {', '.join(PARTS)}")
     parser.add_argument("--keep", action="store_true", help="keep the temporary folder")
     arguments = parser.parse_args()
     parts = arguments.only.split(",")
-    if unknown := set(parts) - {"hit", "miss", "redirect", "herd"}:
+    if unknown := set(parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     if missing := [tool for tool in ("nginx", "gcc", "cargo") if not shutil.which(tool)]:

@@ -404,6 +404,6 @@ rm -rf "$kept/built" "$kept/again"
 result=0
 # A process that outlives the test ends with its namespace.
 unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private \
-    "$PWD/tests/packages" --inside || result=$?
+    "$PWD/scripts/test-packages.sh" --inside || result=$?
 [ $result = 0 ] && [ ${#failed[@]} = 0 ] || { echo "FAILED after $SECONDS s" >&2; exit 1; }
 echo "All passed, in $SECONDS s."

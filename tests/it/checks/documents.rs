@@ -332,3 +332,24 @@ fn configuration_keys_in_documents_exist() {
     }
     assert!(count > 50, "{count} keys");
 }
+
+#[test]
+fn packages_and_changelog_name_version_of_crate() {
+    let version = env!("CARGO_PKG_VERSION");
+    let read = |name: &str| fs::read_to_string(root().join(name)).expect("the file can be read");
+    let changelog = read("CHANGELOG.md");
+    let mut headings = changelog.lines().filter(|line| line.starts_with("## "));
+    let newest = headings.find(|heading| *heading != "## Unreleased");
+    let is_newest = newest.is_some_and(|heading| heading.starts_with(&format!("## {version} - ")));
+    assert!(is_newest, "{newest:?}");
+    let spec = read("packaging/millpond.spec");
+    let default = format!("%global millpond_version {version}}}");
+    assert!(spec.contains(&default), "{default}");
+    let mut entries = spec.lines().skip_while(|line| *line != "%changelog");
+    let entry = entries
+        .nth(1)
+        .expect("the changelog of the package has an entry");
+    assert!(entry.ends_with(&format!(" - {version}-1")), "{entry}");
+    let status = format!("Version {version}. ");
+    assert!(read("README.md").contains(&status), "{status}");
+}

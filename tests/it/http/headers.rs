@@ -2,14 +2,15 @@
 
 use std::fs;
 
-use crate::harness::{Authority, Gate, Gateway, Origin, Reply, Tool, archive, sha256};
+use crate::harness::{
+    Authority, Builder, Gate, Gateway, Origin, Reply, Scene, Tool, archive, sha256,
+};
 
 const PASS_THROUGH: &str = "/pub/latest/list.bin";
 const IMMUTABLE: &str = "/pub/x-1.0.tar.gz";
 
 #[test]
 fn gateway_endpoint_removes_client_steering_headers() {
-    let origin = Origin::start();
     let steering = [
         ("Set-Cookie", "session=1"),
         ("Refresh", "0; url=https://example.org/"),
@@ -20,17 +21,14 @@ fn gateway_endpoint_removes_client_steering_headers() {
     let reply = Reply::ok(&b"page\n".to_vec().into())
         .header("Content-Type", "text/plain")
         .header("ETag", "\"1\"");
-    origin.serve(
+    let (_origin, gateway, url) = Scene::replying(
         PASS_THROUGH,
         steering
             .iter()
             .fold(reply, |reply, (name, value)| reply.header(name, value)),
     );
-    let gateway = Gateway::relaying(&origin);
     for method in ["GET", "HEAD"] {
-        let answer = gateway
-            .request(method, &format!("/{}", origin.url(PASS_THROUGH)))
-            .send();
+        let answer = gateway.request(method, &format!("/{url}")).send();
         answer.assert_status(200);
         for (name, _) in steering {
             assert_eq!(answer.header(name), None, "{method}: {name} came through");
@@ -40,7 +38,7 @@ fn gateway_endpoint_removes_client_steering_headers() {
             ("text/plain", "\"1\"")
         );
     }
-    let proxied = gateway.proxied("GET", &origin.url(PASS_THROUGH)).send();
+    let proxied = gateway.proxied("GET", &url).send();
     assert_eq!(
         proxied.wants("set-cookie"),
         "session=1",
@@ -50,9 +48,8 @@ fn gateway_endpoint_removes_client_steering_headers() {
 
 #[test]
 fn gateway_endpoint_forwards_only_file_related_headers() {
-    let origin = Origin::start();
-    origin.serve(PASS_THROUGH, Reply::ok(&b"page\n".to_vec().into()));
-    let gateway = Gateway::relaying(&origin);
+    let (origin, gateway, url) =
+        Scene::replying(PASS_THROUGH, Reply::ok(&b"page\n".to_vec().into()));
     let ends_here = [
         "PRIVATE-TOKEN",
         "JOB-TOKEN",
@@ -69,7 +66,7 @@ fn gateway_endpoint_forwards_only_file_related_headers() {
         ("If-Range", "\"1\""),
     ];
     for method in ["GET", "HEAD"] {
-        let request = gateway.request(method, &format!("/{}", origin.url(PASS_THROUGH)));
+        let request = gateway.request(method, &format!("/{url}"));
         let request = ends_here
             .iter()
             .fold(request, |request, name| request.header(name, "c2VjcmV0"));
@@ -96,18 +93,14 @@ fn gateway_endpoint_forwards_only_file_related_headers() {
 
 #[test]
 fn second_connection_field_names_hop_by_hop_headers() {
-    let origin = Origin::start();
     let reply = Reply::ok(&b"page\n".to_vec().into())
         .header("Connection", "keep-alive")
         .header("Connection", "X-Hop");
-    origin.serve(
+    let (origin, gateway, url) = Scene::replying(
         PASS_THROUGH,
         reply.header("X-Hop", "1").header("X-End", "1"),
     );
-    let gateway = Gateway::relaying(&origin);
-    let request = gateway
-        .proxied("GET", &origin.url(PASS_THROUGH))
-        .header("Connection", "close");
+    let request = gateway.proxied("GET", &url).header("Connection", "close");
     let request = request
         .header("Connection", "X-Client-Hop")
         .header("X-Client-Hop", "1")
@@ -222,14 +215,11 @@ fn only_if_cached_never_asks_the_origin() {
 
 #[test]
 fn pass_through_range_beyond_the_end_is_416() {
-    let origin = Origin::start();
     let body = archive(3, 10_000);
-    origin.serve(
+    let (origin, gateway, url) = Scene::replying(
         PASS_THROUGH,
         Reply::status(416).header("Content-Range", "bytes */10000"),
     );
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(PASS_THROUGH);
     gateway
         .get(&url)
         .range("bytes=10000-")
@@ -296,12 +286,11 @@ fn if_match_on_miss_is_checked_by_digest() {
 
 #[test]
 fn miss_joins_fetch_of_request_expecting_md5() {
-    let origin = Origin::start();
-    let body = archive(5, 200_000);
     let gate = Gate::new();
-    origin.serve(IMMUTABLE, Reply::file(&body).gate_at(100_000, &gate));
-    let gateway = Gateway::builder().origin(&origin).one_attempt().start();
-    let url = origin.url(IMMUTABLE);
+    let (_origin, gateway, body, url) = Scene::of(IMMUTABLE, archive(5, 200_000))
+        .reply(|file| file.gate_at(100_000, &gate))
+        .gateway(Builder::one_attempt)
+        .start();
     let md5 = hex::encode(<md5::Md5 as md5::Digest>::digest(&body));
     let expecting = gateway.request("GET", &format!("/md5:{md5}/{url}")).start();
     gate.await_reached(1);

@@ -1,7 +1,7 @@
 //! Names of `[[hosts]]`: a `Host` that stands for a base URL, at the gateway port, behind nginx and
 //! through the proxy port.
 
-use crate::harness::{Gateway, Nginx, Origin, Reply, Tool, archive, assert_same, millpond};
+use crate::harness::{Gateway, Nginx, Origin, Reply, Scene, Tool, archive, assert_same, millpond};
 use crate::nginx::requests::behind_nginx;
 
 const NAME: &str = "files.example.test";
@@ -150,10 +150,7 @@ fn nginx_and_proxy_port_take_host_names() {
 
 #[test]
 fn reload_changes_host_names() {
-    let origin = Origin::start();
-    let body = archive(3, 1000);
-    origin.serve(PATH, Reply::file(&body));
-    let mut gateway = Gateway::relaying(&origin);
+    let (origin, mut gateway, body, _) = Scene::relaying(PATH, archive(3, 1000));
     let ask = |gateway: &Gateway| {
         let request = gateway.request("GET", "/pub/x-1.0.tar.gz");
         request.header("Host", NAME).send()

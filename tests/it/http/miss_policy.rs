@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::harness::{
-    Answer, Builder, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256,
+    Answer, Builder, Gate, Gateway, Origin, Reply, Scene, archive, assert_same, eventually, sha256,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -303,10 +303,8 @@ fn origin_status_maps_to_gateway_status() {
 
 #[test]
 fn error_is_json_if_client_accepts_it() {
-    let origin = Origin::start();
-    origin.serve(PATH, Reply::status(500));
-    let gateway = Gateway::relaying(&origin);
-    let plain = gateway.get(&origin.url(PATH)).send();
+    let (_origin, gateway, url) = Scene::replying(PATH, Reply::status(500));
+    let plain = gateway.get(&url).send();
     plain.assert_problem(502);
     assert!(
         plain.wants("content-type").starts_with("text/plain"),
@@ -319,7 +317,7 @@ fn error_is_json_if_client_accepts_it() {
         plain.header("proxy-status")
     );
     let json = gateway
-        .get(&origin.url(PATH))
+        .get(&url)
         .header("Accept", "application/problem+json, */*;q=0.1")
         .send();
     json.assert_status(502);
@@ -343,11 +341,7 @@ fn error_is_json_if_client_accepts_it() {
 
 #[test]
 fn only_if_cached_never_asks_origin() {
-    let origin = Origin::start();
-    let body = archive(8, 5000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(PATH);
+    let (origin, gateway, body, url) = Scene::relaying(PATH, archive(8, 5000));
     let only_if_cached = || {
         gateway
             .get(&url)
@@ -368,11 +362,7 @@ fn only_if_cached_never_asks_origin() {
 
 #[test]
 fn no_cache_does_not_bypass_cache() {
-    let origin = Origin::start();
-    let body = archive(9, 5000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(PATH);
+    let (origin, gateway, body, url) = Scene::relaying(PATH, archive(9, 5000));
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
     let headers = [

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use crate::harness::{
-    Answer, Gateway, Nginx, Origin, Reply, Request, Tool, Waiting, archive, assert_same,
+    Answer, Builder, Gateway, Nginx, Origin, Request, Scene, Tool, Waiting, archive, assert_same,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -16,17 +16,15 @@ fn ask(proxy: SocketAddr, method: &str, target: &str) -> Answer {
 
 #[test]
 fn own_address_through_proxy_is_served() {
-    let origin = Origin::start();
-    let body = archive(1, 60_000);
-    origin.serve(PATH, Reply::file(&body));
     // By default a miss of wget at the gateway port is a redirect.
-    let gateway = Gateway::builder()
-        .origin(&origin)
-        .one_attempt()
-        .text("gateway.public_url", &format!("http://{PUBLIC}"))
+    let (origin, gateway, body, url) = Scene::of(PATH, archive(1, 60_000))
+        .gateway(|builder| {
+            builder
+                .one_attempt()
+                .text("gateway.public_url", &format!("http://{PUBLIC}"))
+        })
         .start();
     let port = gateway.addr().port();
-    let url = origin.url(PATH);
     for own in [
         format!("127.0.0.1:{port}"),
         format!("localhost:{port}"),
@@ -61,10 +59,9 @@ fn own_address_through_proxy_is_served() {
 
 #[test]
 fn real_clients_reach_gateway_through_its_proxy() {
-    let origin = Origin::start();
-    let body = archive(2, 60_000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::builder().origin(&origin).one_attempt().start();
+    let (origin, gateway, body, _) = Scene::of(PATH, archive(2, 60_000))
+        .gateway(Builder::one_attempt)
+        .start();
     let folder = tempfile::tempdir().expect("a folder can be made");
     let proxy = format!("http://{}", gateway.proxy_addr());
     let url = gateway.rewritten(&origin.url(PATH));
@@ -117,17 +114,15 @@ fn gateway_port_of_other_address_is_not_reachable() {
 
 #[test]
 fn own_public_name_works_through_nginx() {
-    let origin = Origin::start();
-    let body = archive(3, 60_000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::builder()
-        .origin(&origin)
-        .one_attempt()
-        .behind_nginx()
-        .text("gateway.public_url", &format!("http://{PUBLIC}"))
+    let (origin, gateway, body, url) = Scene::of(PATH, archive(3, 60_000))
+        .gateway(|builder| {
+            builder
+                .one_attempt()
+                .behind_nginx()
+                .text("gateway.public_url", &format!("http://{PUBLIC}"))
+        })
         .start();
     let nginx = Nginx::before(&gateway);
-    let url = origin.url(PATH);
     for _ in 0..2 {
         for proxy in [nginx.proxy_addr(), nginx.addr()] {
             let answer = Request::new(proxy, "GET", &format!("http://{PUBLIC}/{url}")).send();

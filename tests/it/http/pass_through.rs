@@ -2,7 +2,7 @@
 
 mod credentials;
 
-use crate::harness::{Gate, Gateway, Origin, Reply, Tool, archive, assert_same};
+use crate::harness::{Gate, Gateway, Origin, Reply, Scene, Tool, archive, assert_same};
 
 const PASS_THROUGH: &str = "/pub/latest/list.bin";
 const IMMUTABLE: &str = "/pub/x-1.0.tar.gz";
@@ -88,11 +88,9 @@ fn pass_through_body_is_streamed() {
 
 #[test]
 fn client_disconnect_aborts_pass_through() {
-    let origin = Origin::start();
     let body = archive(5, 16 << 20);
-    origin.serve(PASS_THROUGH, Reply::ok(&body));
-    let gateway = Gateway::relaying(&origin);
-    let mut answer = gateway.proxied("GET", &origin.url(PASS_THROUGH)).open();
+    let (_origin, gateway, url) = Scene::replying(PASS_THROUGH, Reply::ok(&body));
+    let mut answer = gateway.proxied("GET", &url).open();
     answer.read(1000);
     drop(answer);
     let event = gateway.log().wait_for("the request", |event| {
@@ -103,14 +101,8 @@ fn client_disconnect_aborts_pass_through() {
 
 #[test]
 fn origin_handles_ranges_and_conditions_of_pass_through() {
-    let origin = Origin::start();
-    let body = archive(6, 10_000);
-    origin.serve(PASS_THROUGH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    let answer = gateway
-        .proxied("GET", &origin.url(PASS_THROUGH))
-        .range("bytes=100-199")
-        .send();
+    let (origin, gateway, body, url) = Scene::relaying(PASS_THROUGH, archive(6, 10_000));
+    let answer = gateway.proxied("GET", &url).range("bytes=100-199").send();
     answer.assert_body(206, &body[100..200]);
     assert_eq!(answer.wants("content-range"), "bytes 100-199/10000");
     origin.serve("/same.bin", Reply::status(304).header("ETag", "\"x\""));
@@ -162,31 +154,24 @@ fn other_methods_pass_through_with_body() {
 
 #[test]
 fn put_does_not_change_stored_target() {
-    let origin = Origin::start();
-    let body = archive(8, 5000);
-    origin.serve(IMMUTABLE, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url(IMMUTABLE), &body);
-    gateway.await_stored(&origin.url(IMMUTABLE));
+    let (_origin, gateway, body, url) = Scene::relaying(IMMUTABLE, archive(8, 5000));
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
     for method in ["PUT", "POST", "DELETE"] {
         gateway
-            .proxied(method, &origin.url(IMMUTABLE))
+            .proxied(method, &url)
             .body(b"other bytes")
             .send()
             .assert_status(200);
     }
-    gateway
-        .assert_serves(&origin.url(IMMUTABLE), &body)
-        .assert_cache(&["hit"]);
-    assert_eq!(gateway.records_of(&origin.url(IMMUTABLE)).len(), 1);
+    gateway.assert_serves(&url, &body).assert_cache(&["hit"]);
+    assert_eq!(gateway.records_of(&url).len(), 1);
 }
 
 #[test]
 fn curl_posts_large_body_through_proxy() {
-    let origin = Origin::start();
     let sent = archive(9, 3 << 20);
-    origin.serve("/upload", Reply::ok(&b"taken\n".to_vec().into()));
-    let gateway = Gateway::relaying(&origin);
+    let (origin, gateway, url) = Scene::replying("/upload", Reply::ok(&b"taken\n".to_vec().into()));
     let folder = tempfile::tempdir().expect("a folder can be made");
     std::fs::write(folder.path().join("body"), &sent).expect("the folder can be written");
     let proxy = format!("http://{}", gateway.proxy_addr());
@@ -199,7 +184,7 @@ fn curl_posts_large_body_through_proxy() {
         "-H",
         "Expect: 100-continue",
     ]);
-    let run = curl.arg(&origin.url("/upload")).run();
+    let run = curl.arg(&url).run();
     run.assert_success();
     assert_eq!(run.stdout, "taken\n");
     assert_same(&origin.request("/upload").body, &sent);
@@ -207,17 +192,15 @@ fn curl_posts_large_body_through_proxy() {
 
 #[test]
 fn hop_by_hop_headers_are_removed() {
-    let origin = Origin::start();
     let reply = Reply::ok(&b"page\n".to_vec().into());
     let reply = reply
         .header("Connection", "X-Hop")
         .header("X-Hop", "1")
         .header("Keep-Alive", "timeout=5")
         .header("X-End", "1");
-    origin.serve(PASS_THROUGH, reply);
-    let gateway = Gateway::relaying(&origin);
+    let (origin, gateway, url) = Scene::replying(PASS_THROUGH, reply);
     let answer = gateway
-        .proxied("GET", &origin.url(PASS_THROUGH))
+        .proxied("GET", &url)
         .header("Connection", "close, X-Client-Hop, Upgrade")
         .header("X-Client-Hop", "1")
         .header("Proxy-Authorization", "Basic c2VjcmV0")
@@ -251,13 +234,11 @@ fn hop_by_hop_headers_are_removed() {
 
 #[test]
 fn proxy_keeps_pass_through_response_unchanged() {
-    let origin = Origin::start();
     let reply = Reply::redirect(302, "/login")
         .header("Set-Cookie", "session=1")
         .header("Cache-Control", "private");
-    origin.serve("/page", reply.header("X-Accel-Buffering", "no"));
-    let gateway = Gateway::relaying(&origin);
-    let answer = gateway.proxied("GET", &origin.url("/page")).send();
+    let (origin, gateway, url) = Scene::replying("/page", reply.header("X-Accel-Buffering", "no"));
+    let answer = gateway.proxied("GET", &url).send();
     answer.assert_status(302);
     assert_eq!(answer.wants("location"), "/login");
     assert_eq!(answer.wants("set-cookie"), "session=1");
@@ -272,14 +253,12 @@ fn proxy_keeps_pass_through_response_unchanged() {
 
 #[test]
 fn html_from_gateway_endpoint_is_never_rendered() {
-    let origin = Origin::start();
     let page = b"<html><script>alert(1)</script></html>".to_vec();
-    origin.serve(
+    let (_origin, gateway, url) = Scene::replying(
         "/page.html",
         Reply::ok(&page.clone().into()).header("Content-Type", "text/html"),
     );
-    let gateway = Gateway::relaying(&origin);
-    let answer = gateway.assert_serves(&origin.url("/page.html"), &page);
+    let answer = gateway.assert_serves(&url, &page);
     assert_eq!(answer.wants("x-content-type-options"), "nosniff");
     let is_saved = answer
         .header("content-disposition")
@@ -319,18 +298,13 @@ fn http_1_0_pass_through_needs_known_length() {
 
 #[test]
 fn status_101_from_origin_gives_502() {
-    let origin = Origin::start();
-    origin.serve(
+    let (_origin, gateway, url) = Scene::replying(
         "/latest/x",
         Reply::status(101)
             .header("Upgrade", "x")
             .header("Connection", "Upgrade"),
     );
-    let gateway = Gateway::relaying(&origin);
-    for request in [
-        gateway.get(&origin.url("/latest/x")),
-        gateway.proxied("GET", &origin.url("/latest/x")),
-    ] {
+    for request in [gateway.get(&url), gateway.proxied("GET", &url)] {
         request.send().assert_problem(502);
     }
 }

@@ -1,7 +1,8 @@
 //! Tests of conditional requests on a hit (RFC 9110, section 13).
 
 use crate::harness::{
-    Answer, Body, DATE, DAY_AFTER, DAY_BEFORE, Ended, Gateway, Origin, Reply, archive, sha256,
+    Answer, Body, DATE, DAY_AFTER, DAY_BEFORE, Ended, Gateway, Origin, Reply, Scene, archive,
+    sha256,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -221,11 +222,8 @@ fn preconditions_precede_ranges() {
 
 #[test]
 fn body_without_date_counts_as_modified() {
-    let origin = Origin::start();
     let body = archive(2, 5000);
-    origin.serve(PATH, Reply::ok(&body));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(PATH);
+    let (_origin, gateway, url) = Scene::replying(PATH, Reply::ok(&body));
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
     let answer = gateway.get(&url).header("If-Modified-Since", DATE).send();
@@ -250,11 +248,9 @@ fn body_without_date_counts_as_modified() {
 
 #[test]
 fn origin_etag_is_replaced_by_digest() {
-    let origin = Origin::start();
     let body = archive(3, 5000);
-    origin.serve(PATH, Reply::ok(&body).header("ETag", "\"theirs\""));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(PATH);
+    let (_origin, gateway, url) =
+        Scene::replying(PATH, Reply::ok(&body).header("ETag", "\"theirs\""));
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
     let answer = gateway

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::harness::{Gateway, Nginx, Origin, Reply, Waiting, archive, assert_same};
+use crate::harness::{Gateway, Nginx, Origin, Reply, Scene, Waiting, archive, assert_same};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 const UPLOAD: &str = "/upload";
@@ -22,9 +22,7 @@ fn send(address: SocketAddr, head: &str) -> Waiting {
 
 #[test]
 fn body_is_requested_after_the_decision() {
-    let origin = Origin::start();
-    origin.serve(UPLOAD, Reply::ok(&b"taken\n".to_vec().into()));
-    let gateway = Gateway::relaying(&origin);
+    let (origin, gateway, url) = Scene::replying(UPLOAD, Reply::ok(&b"taken\n".to_vec().into()));
     let body = archive(1, 200_000);
     let length = body.len();
     let requests = [
@@ -33,10 +31,8 @@ fn body_is_requested_after_the_decision() {
         ("PATCH", "Transfer-Encoding: chunked\r\n".to_owned()),
     ];
     for (number, (method, framing)) in requests.into_iter().enumerate() {
-        let head = format!(
-            "{method} {} HTTP/1.1\r\nHost: x\r\nExpect: 100-Continue\r\n{framing}\r\n",
-            origin.url(UPLOAD)
-        );
+        let head =
+            format!("{method} {url} HTTP/1.1\r\nHost: x\r\nExpect: 100-Continue\r\n{framing}\r\n");
         let interim = send(gateway.proxy_addr(), &head).head();
         assert_eq!(interim.head.status, 100, "{method}");
         let (socket, _) = interim.into_socket();
@@ -102,11 +98,8 @@ fn rejected_client_sends_no_body() {
 
 #[test]
 fn unknown_expectations_get_417() {
-    let origin = Origin::start();
-    let body = archive(2, 2000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    for (address, target) in both(&gateway, &origin.url(PATH)) {
+    let (origin, gateway, body, url) = Scene::relaying(PATH, archive(2, 2000));
+    for (address, target) in both(&gateway, &url) {
         for expect in ["200-ok", "100-continue, fast", "x=\"100-continue\""] {
             let head = format!(
                 "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: {expect}\r\n\r\n"
@@ -331,13 +324,10 @@ fn requests_that_passed_before_get_508() {
 
 #[test]
 fn http_1_0_connection_is_kept_on_request() {
-    let origin = Origin::start();
-    let body = archive(3, 20_000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url(PATH), &body);
-    gateway.await_stored(&origin.url(PATH));
-    for (address, target) in both(&gateway, &origin.url(PATH)) {
+    let (_origin, gateway, body, url) = Scene::relaying(PATH, archive(3, 20_000));
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
+    for (address, target) in both(&gateway, &url) {
         let kept = format!("GET {target} HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n");
         let answer = send(address, &kept).head();
         assert_eq!(answer.head.wants("connection"), "keep-alive");
@@ -353,17 +343,10 @@ fn http_1_0_connection_is_kept_on_request() {
 
 #[test]
 fn nginx_answers_as_readme_says() {
-    let origin = Origin::start();
-    let body = archive(5, 5000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::builder()
-        .origin(&origin)
-        .relay()
-        .one_attempt()
-        .behind_nginx()
+    let (origin, gateway, body, url) = Scene::of(PATH, archive(5, 5000))
+        .gateway(|builder| builder.relay().one_attempt().behind_nginx())
         .start();
     let nginx = Nginx::before(&gateway);
-    let url = origin.url(PATH);
     for (line, fields, status) in [
         ("OPTIONS *".to_owned(), "", 400),
         (format!("CONNECT {}", origin.address()), "", 400),

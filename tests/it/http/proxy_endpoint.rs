@@ -1,20 +1,19 @@
 //! The proxy endpoint: absolute-form requests are relayed on a miss, streamed on a hit,
 //! and never redirected.
 
-use crate::harness::{Gate, Gateway, Origin, Reply, Waiting, archive, assert_same, sha256};
+use crate::harness::{Gate, Gateway, Origin, Reply, Scene, Waiting, archive, assert_same, sha256};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 #[test]
 fn miss_is_relayed_and_hit_is_streamed() {
-    let origin = Origin::start();
-    let body = archive(1, 200_000);
     let gate = Gate::new();
-    origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
     // By default the gateway endpoint redirects to the origin. A redirected
     // proxy client would loop.
-    let gateway = Gateway::builder().origin(&origin).start();
-    let url = origin.url(PATH);
+    let (origin, gateway, body, url) = Scene::of(PATH, archive(1, 200_000))
+        .reply(|file| file.gate_at(100_000, &gate))
+        .gateway(|builder| builder)
+        .start();
     let mut miss = gateway.proxied("GET", &url).open();
     assert_eq!(miss.head.status, 200);
     miss.head.assert_cache(&["fwd=uri-miss", "stored"]);
@@ -31,18 +30,10 @@ fn miss_is_relayed_and_hit_is_streamed() {
 
 #[test]
 fn both_endpoints_share_one_object() {
-    let origin = Origin::start();
-    let body = archive(2, 20_000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    gateway
-        .proxied("GET", &origin.url(PATH))
-        .send()
-        .assert_body(200, &body);
-    gateway.await_stored(&origin.url(PATH));
-    gateway
-        .assert_serves(&origin.url(PATH), &body)
-        .assert_cache(&["hit"]);
+    let (origin, gateway, body, url) = Scene::relaying(PATH, archive(2, 20_000));
+    gateway.proxied("GET", &url).send().assert_body(200, &body);
+    gateway.await_stored(&url);
+    gateway.assert_serves(&url, &body).assert_cache(&["hit"]);
     let spelled = format!("HTTP://127.0.0.1:{}{PATH}#fragment", origin.port());
     gateway
         .assert_serves(&spelled, &body)
@@ -52,11 +43,7 @@ fn both_endpoints_share_one_object() {
 
 #[test]
 fn head_miss_stores_nothing() {
-    let origin = Origin::start();
-    let body = archive(3, 20_000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(PATH);
+    let (origin, gateway, body, url) = Scene::relaying(PATH, archive(3, 20_000));
     let head = gateway.proxied("HEAD", &url).send();
     head.assert_body(200, b"");
     assert_eq!(head.wants("content-length"), "20000");
@@ -120,10 +107,7 @@ fn builtin_pages_do_not_hide_origin_paths() {
 
 #[test]
 fn request_smuggling_attempts_are_refused() {
-    let origin = Origin::start();
-    origin.serve(PATH, Reply::ok(&archive(4, 100)));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(PATH);
+    let (origin, gateway, url) = Scene::replying(PATH, Reply::ok(&archive(4, 100)));
     let host = origin.address();
     for head in [
         format!(
@@ -208,11 +192,8 @@ fn target_overrides_host_header() {
 
 #[test]
 fn http_1_0_clients_are_served() {
-    let origin = Origin::start();
-    let body = archive(6, 20_000);
-    origin.serve(PATH, Reply::file(&body));
+    let (origin, gateway, body, _) = Scene::relaying(PATH, archive(6, 20_000));
     origin.serve("/y-1.0.tar.gz", Reply::file(&body).chunked());
-    let gateway = Gateway::relaying(&origin);
     for path in [PATH, "/y-1.0.tar.gz"] {
         for _ in 0..2 {
             gateway
@@ -226,14 +207,10 @@ fn http_1_0_clients_are_served() {
 
 #[test]
 fn http_1_0_client_detects_cut_body() {
-    let origin = Origin::start();
-    let body = archive(7, 50_000);
-    origin.serve(PATH, Reply::file(&body).chunked().cut_at(30_000));
-    let gateway = Gateway::relaying(&origin);
-    for request in [
-        gateway.proxied("GET", &origin.url(PATH)),
-        gateway.get(&origin.url(PATH)),
-    ] {
+    let (_origin, gateway, _, url) = Scene::of(PATH, archive(7, 50_000))
+        .reply(|file| file.chunked().cut_at(30_000))
+        .start();
+    for request in [gateway.proxied("GET", &url), gateway.get(&url)] {
         let answer = request.http_1_0().send();
         answer.assert_problem(504);
     }
@@ -241,11 +218,7 @@ fn http_1_0_client_detects_cut_body() {
 
 #[test]
 fn unread_request_body_is_not_parsed_as_request() {
-    let origin = Origin::start();
-    let body = archive(8, 2000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(PATH);
+    let (origin, gateway, body, url) = Scene::relaying(PATH, archive(8, 2000));
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
     let inner = format!(

@@ -1,7 +1,7 @@
 //! Range requests on a hit (RFC 9110, section 14).
 
 use crate::harness::{
-    DATE, DAY_AFTER, DAY_BEFORE, Gateway, Origin, Reply, Request, archive, sha256,
+    DATE, DAY_AFTER, DAY_BEFORE, Gateway, Origin, Reply, Request, Scene, archive, sha256,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -218,11 +218,8 @@ fn head_ignores_ranges() {
 
 #[test]
 fn every_range_of_small_body_is_correct() {
-    let origin = Origin::start();
     let body = b"0123456789".to_vec();
-    origin.serve("/x-1.0.iso", Reply::file(&body.clone().into()));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url("/x-1.0.iso");
+    let (_origin, gateway, url) = Scene::replying("/x-1.0.iso", Reply::file(&body.clone().into()));
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
     for first in 0..=11 {

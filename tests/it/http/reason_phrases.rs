@@ -1,18 +1,15 @@
 //! The reason phrase of HTTP/1.1 names the cause of an error.
 
-use crate::harness::{Gateway, Nginx, Origin, Reply, Waiting, archive, sha256};
+use crate::harness::{Gateway, Nginx, Origin, Reply, Scene, Waiting, archive, sha256};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 #[test]
 fn reason_phrase_names_the_cause() {
-    let origin = Origin::start();
-    let body = archive(4, 5000);
-    origin.serve(PATH, Reply::file(&body));
+    let (origin, gateway, body, _) = Scene::relaying(PATH, archive(4, 5000));
     origin.serve("/page-1.0.tar.gz", Reply::html());
     origin.serve("/empty-1.0.tar.gz", Reply::ok(&Vec::new().into()));
     origin.serve("/broken-1.0.tar.gz", Reply::status(503));
-    let gateway = Gateway::relaying(&origin);
     let nginx_gateway = Gateway::builder()
         .origin(&origin)
         .relay()

@@ -3,7 +3,7 @@
 use std::{fs, io};
 
 use crate::harness::{
-    Act, FtpServer, Gateway, Origin, Reply, archive, assert_same, files_under, say,
+    Act, FtpServer, Gateway, Origin, Reply, Scene, archive, assert_same, files_under, say,
 };
 
 const SECRET: &str = "5ecre7";
@@ -164,12 +164,11 @@ fn resume_behind_signed_redirect_requests_first_url() {
 
 #[test]
 fn signed_target_redirect_is_not_cacheable() {
-    let origin = Origin::start();
-    let body = archive(5, 5000);
     let path = format!("/x-1.0.tar.gz?token={SECRET}");
-    origin.serve(&path, Reply::file(&body));
-    let gateway = Gateway::builder().origin(&origin).start();
-    let answer = gateway.get(&origin.url(&path)).wget_agent().send();
+    let (_origin, gateway, body, url) = Scene::of(&path, archive(5, 5000))
+        .gateway(|builder| builder)
+        .start();
+    let answer = gateway.get(&url).wget_agent().send();
     // The gateway may relay or redirect, but it must not store the body.
     if answer.status == 302 {
         assert_eq!(answer.wants("cache-control"), "no-store");

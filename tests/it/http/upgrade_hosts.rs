@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::harness::{
-    Authority, Builder, Gateway, Origin, Reply, Waiting, archive, assert_same, encoded, listen,
+    Authority, Builder, Gateway, Origin, Reply, Scene, Waiting, archive, assert_same, encoded,
+    listen,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -288,22 +289,18 @@ fn removed_https_target_takes_http_bytes() {
 
 #[test]
 fn unlisted_hosts_and_ports_stay_http() {
-    let origin = Origin::start();
-    let body = archive(5, 2000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::builder()
-        .origin(&origin)
-        .relay()
-        .one_attempt()
-        // The port of the target is not 80.
-        .set("proxy.upgrade_hosts", "[\"127.0.0.1\", \"example.test\"]")
+    // The port of the target is not 80.
+    let (_origin, gateway, body, url) = Scene::of(PATH, archive(5, 2000))
+        .gateway(|builder| {
+            builder
+                .relay()
+                .one_attempt()
+                .set("proxy.upgrade_hosts", "[\"127.0.0.1\", \"example.test\"]")
+        })
         .start();
-    gateway
-        .proxied("GET", &origin.url(PATH))
-        .send()
-        .assert_body(200, &body);
-    gateway.await_stored(&origin.url(PATH));
-    assert_eq!(gateway.records_of(&origin.url(PATH)).len(), 1);
+    gateway.proxied("GET", &url).send().assert_body(200, &body);
+    gateway.await_stored(&url);
+    assert_eq!(gateway.records_of(&url).len(), 1);
 }
 
 #[test]

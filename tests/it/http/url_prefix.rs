@@ -4,17 +4,16 @@
 use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::{DATE, Ended, Gateway, NameServer, Origin, Reply, Waiting, archive, sha256};
+use crate::harness::{
+    DATE, Ended, Gateway, NameServer, Origin, Reply, Scene, Waiting, archive, sha256,
+};
 
 const NETWORKS: &str = r#"["127.0.0.0/8", "192.0.2.0/24"]"#;
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 #[test]
 fn all_spellings_of_target_share_one_object() {
-    let origin = Origin::start();
-    let body = archive(1, 30_000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
+    let (origin, gateway, body, url) = Scene::relaying(PATH, archive(1, 30_000));
     let authority = origin.address().to_string();
     for form in [
         format!("/http://{authority}{PATH}"),
@@ -27,14 +26,14 @@ fn all_spellings_of_target_share_one_object() {
         format!("/sha256:{}/http:/{authority}{PATH}", sha256(&body)),
     ] {
         gateway.request("GET", &form).send().assert_body(200, &body);
-        gateway.await_stored(&origin.url(PATH));
+        gateway.await_stored(&url);
         assert_eq!(
             origin.count(PATH),
             1,
             "{form} caused another origin request"
         );
     }
-    assert_eq!(gateway.records_of(&origin.url(PATH)).len(), 1);
+    assert_eq!(gateway.records_of(&url).len(), 1);
 }
 
 #[test]
@@ -173,7 +172,6 @@ fn path_and_query_reach_origin_unchanged() {
 
 #[test]
 fn hit_has_documented_headers() {
-    let origin = Origin::start();
     let body = archive(3, 70_000);
     let reply = Reply::file(&body)
         .header("Content-Type", "application/x-gzip")
@@ -184,12 +182,11 @@ fn hit_has_documented_headers() {
         .header("Set-Cookie", "session=1")
         .header("X-Accel-Redirect", "/secret")
         .header("Cache-Control", "no-store");
-    origin.serve(PATH, reply);
-    let gateway = Gateway::relaying(&origin);
-    let miss = gateway.assert_serves(&origin.url(PATH), &body);
+    let (_origin, gateway, url) = Scene::replying(PATH, reply);
+    let miss = gateway.assert_serves(&url, &body);
     miss.assert_cache(&["fwd=uri-miss", "stored"]);
-    gateway.await_stored(&origin.url(PATH));
-    let hit = gateway.assert_serves(&origin.url(PATH), &body);
+    gateway.await_stored(&url);
+    let hit = gateway.assert_serves(&url, &body);
     hit.assert_cache(&["hit", "detail=disk"]);
     assert_eq!(hit.wants("etag"), format!("\"{}\"", sha256(&body)));
     let digest = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(&body));
@@ -219,17 +216,15 @@ fn hit_has_documented_headers() {
 
 #[test]
 fn html_is_never_rendered_by_browser() {
-    let origin = Origin::start();
     let page = b"--- <html><script>alert(1)</script></html>"
         .to_vec()
         .into();
-    origin.serve(
+    let (_origin, gateway, url) = Scene::replying(
         "/x-1.0.patch",
         Reply::ok(&page).header("Content-Type", "text/html"),
     );
-    let gateway = Gateway::relaying(&origin);
     for _ in 0..2 {
-        let answer = gateway.assert_serves(&origin.url("/x-1.0.patch"), &page);
+        let answer = gateway.assert_serves(&url, &page);
         assert_eq!(answer.wants("x-content-type-options"), "nosniff");
         assert!(
             answer
@@ -237,7 +232,7 @@ fn html_is_never_rendered_by_browser() {
                 .starts_with("attachment"),
             "the browser saves the file"
         );
-        gateway.await_stored(&origin.url("/x-1.0.patch"));
+        gateway.await_stored(&url);
     }
 }
 
@@ -269,10 +264,8 @@ fn oversized_target_and_headers_are_refused() {
 
 #[test]
 fn proxy_request_at_gateway_port_gets_hint() {
-    let origin = Origin::start();
-    origin.serve(PATH, Reply::ok(&archive(1, 1000)));
-    let gateway = Gateway::relaying(&origin);
-    let answer = gateway.request("GET", &origin.url(PATH)).send();
+    let (origin, gateway, url) = Scene::replying(PATH, Reply::ok(&archive(1, 1000)));
+    let answer = gateway.request("GET", &url).send();
     answer.assert_problem(421);
     assert!(answer.text().contains("proxy"), "{}", answer.text());
     let answer = gateway
@@ -337,10 +330,7 @@ fn forwarding_loop_is_refused() {
 
 #[test]
 fn client_headers_do_not_change_origin_request() {
-    let origin = Origin::start();
-    let body = archive(4, 4000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
+    let (origin, gateway, body, _) = Scene::relaying(PATH, archive(4, 4000));
     let answer = gateway
         .get(&origin.url(PATH))
         .header("Authorization", "Basic c2VjcmV0")
@@ -381,13 +371,10 @@ fn client_headers_do_not_change_origin_request() {
 
 #[test]
 fn connection_serves_many_requests() {
-    let origin = Origin::start();
-    let body = archive(5, 3000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url(PATH), &body);
-    gateway.await_stored(&origin.url(PATH));
-    let one = format!("GET /{} HTTP/1.1\r\nHost: x\r\n", origin.url(PATH));
+    let (_origin, gateway, body, url) = Scene::relaying(PATH, archive(5, 3000));
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
+    let one = format!("GET /{url} HTTP/1.1\r\nHost: x\r\n");
     let three = format!("{one}\r\n{one}Range: bytes=0-9\r\n\r\n{one}Connection: close\r\n\r\n");
     let first = Waiting::send(gateway.addr(), three.as_bytes(), false).head();
     let (second, first) = first.next();

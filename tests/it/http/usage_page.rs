@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::{Answer, Gateway, Origin, Reply, archive, encoded};
+use crate::harness::{Answer, Gateway, Scene, archive, encoded};
 
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
@@ -69,10 +69,7 @@ fn browsers_get_html_without_scripts() {
 
 #[test]
 fn form_of_the_page_gets_a_file() {
-    let origin = Origin::start();
-    let body = archive(1, 5000);
-    origin.serve("/x-1.0.tar.gz", Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
+    let (origin, gateway, body, _) = Scene::relaying("/x-1.0.tar.gz", archive(1, 5000));
     let html = page(&gateway, "x", BROWSER).text();
     assert!(html.contains("<form action=\"/\" method=\"get\">"));
     assert!(html.contains("name=\"url\""));

@@ -1,7 +1,7 @@
 //! Requests with credentials: they bypass the cache, and no other host receives the credentials.
 
 use super::{IMMUTABLE, PASS_THROUGH};
-use crate::harness::{Gateway, Origin, Reply, archive};
+use crate::harness::{Gateway, Origin, Reply, Scene, archive};
 
 #[test]
 fn requests_with_credentials_bypass_cache() {
@@ -73,14 +73,12 @@ fn credentials_are_not_sent_to_redirect_target() {
 
 #[test]
 fn gateway_endpoint_drops_credentials() {
-    let origin = Origin::start();
-    origin.serve(
+    let (origin, gateway, url) = Scene::replying(
         PASS_THROUGH,
         Reply::ok(&b"page\n".to_vec().into()).header("X-Accel-Redirect", "/secret"),
     );
-    let gateway = Gateway::relaying(&origin);
     let request = gateway
-        .get(&origin.url(PASS_THROUGH))
+        .get(&url)
         .header("Authorization", "Basic c2VjcmV0")
         .header("Cookie", "a=1");
     let answer = request.send();

@@ -3,8 +3,8 @@
 use std::fs;
 
 use crate::harness::{
-    Builder, Gate, Gateway, Origin, Reply, Request, all_at_once, archive, assert_same, eventually,
-    files_under, sha256,
+    Builder, Gate, Gateway, Origin, Reply, Request, Scene, all_at_once, archive, assert_same,
+    eventually, files_under, sha256,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -29,12 +29,10 @@ pub fn assert_all_read_along(gate: &Gate, body: &[u8], ask: impl Fn(usize) -> Re
 
 #[test]
 fn six_hundred_clients_cause_one_origin_request() {
-    let origin = Origin::start();
     let body = archive(1, 1 << 20);
     let gate = Gate::new();
-    origin.serve(PATH, Reply::file(&body).gate_at(body.len() / 2, &gate));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(PATH);
+    let (origin, gateway, url) =
+        Scene::replying(PATH, Reply::file(&body).gate_at(body.len() / 2, &gate));
     let ask = |number| {
         if number % 2 == 0 {
             gateway.get(&url)
@@ -172,13 +170,9 @@ fn global_limit_bounds_concurrent_fetches() {
 
 #[test]
 fn all_waiting_clients_get_the_failure() {
-    let origin = Origin::start();
     let gate = Gate::new();
-    origin.serve(PATH, Reply::status(404).gate_before_head(&gate));
-    let gateway = Gateway::relaying(&origin);
-    let waiting: Vec<_> = (0..20)
-        .map(|_| gateway.get(&origin.url(PATH)).start())
-        .collect();
+    let (origin, gateway, url) = Scene::replying(PATH, Reply::status(404).gate_before_head(&gate));
+    let waiting: Vec<_> = (0..20).map(|_| gateway.get(&url).start()).collect();
     gate.await_reached(1);
     gate.open();
     for waiting in waiting {

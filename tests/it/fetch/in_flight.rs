@@ -1,19 +1,16 @@
 //! Tests of in-flight fetches with many clients, each at its own position and speed.
 
-use crate::harness::{
-    Ended, Gate, Gateway, Origin, Reply, Tool, archive, assert_same, files_under,
-};
+use crate::harness::{Ended, Gate, Reply, Scene, Tool, archive, assert_same, files_under};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 #[test]
 fn body_is_streamed_while_origin_still_sends() {
-    let origin = Origin::start();
-    let body = archive(1, 100_000);
     let gate = Gate::new();
-    origin.serve(PATH, Reply::file(&body).gate_at(4000, &gate));
-    let gateway = Gateway::relaying(&origin);
-    let mut answer = gateway.get(&origin.url(PATH)).open();
+    let (_origin, gateway, body, url) = Scene::of(PATH, archive(1, 100_000))
+        .reply(|file| file.gate_at(4000, &gate))
+        .start();
+    let mut answer = gateway.get(&url).open();
     assert_eq!(answer.head.status, 200);
     assert_eq!(answer.head.wants("content-length"), "100000");
     assert_same(&answer.read(4000), &body[..4000]);
@@ -23,15 +20,11 @@ fn body_is_streamed_while_origin_still_sends() {
 
 #[test]
 fn archive_type_is_checked_before_sending_head() {
-    let origin = Origin::start();
-    let body = archive(2, 100_000);
     let (early, late) = (Gate::new(), Gate::new());
-    origin.serve(
-        PATH,
-        Reply::file(&body).gate_at(511, &early).gate_at(512, &late),
-    );
-    let gateway = Gateway::relaying(&origin);
-    let waiting = gateway.get(&origin.url(PATH)).start();
+    let (_origin, gateway, body, url) = Scene::of(PATH, archive(2, 100_000))
+        .reply(|file| file.gate_at(511, &early).gate_at(512, &late))
+        .start();
+    let waiting = gateway.get(&url).start();
     early.await_reached(1);
     assert!(
         !waiting.has_answer(),
@@ -46,17 +39,16 @@ fn archive_type_is_checked_before_sending_head() {
 
 #[test]
 fn collapsed_request_starts_at_byte_zero() {
-    let origin = Origin::start();
-    let body = archive(3, 400_000);
     let gate = Gate::new();
-    origin.serve(PATH, Reply::file(&body).gate_at(300_000, &gate));
-    let gateway = Gateway::relaying(&origin);
-    let mut first = gateway.get(&origin.url(PATH)).open();
+    let (origin, gateway, body, url) = Scene::of(PATH, archive(3, 400_000))
+        .reply(|file| file.gate_at(300_000, &gate))
+        .start();
+    let mut first = gateway.get(&url).open();
     assert_same(&first.read(300_000), &body[..300_000]);
-    let mut late = gateway.get(&origin.url(PATH)).open();
+    let mut late = gateway.get(&url).open();
     late.head.assert_cache(&["fwd=uri-miss", "collapsed"]);
     assert_same(&late.read(300_000), &body[..300_000]);
-    let mut proxied = gateway.proxied("GET", &origin.url(PATH)).open();
+    let mut proxied = gateway.proxied("GET", &url).open();
     assert_same(&proxied.read(300_000), &body[..300_000]);
     gate.open();
     for answer in [first, late, proxied] {
@@ -67,30 +59,28 @@ fn collapsed_request_starts_at_byte_zero() {
 
 #[test]
 fn client_disconnect_keeps_fetch_running() {
-    let origin = Origin::start();
-    let body = archive(4, 200_000);
     let gate = Gate::new();
-    origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
-    let gateway = Gateway::relaying(&origin);
-    let mut first = gateway.get(&origin.url(PATH)).open();
-    let mut second = gateway.get(&origin.url(PATH)).open();
+    let (origin, gateway, body, url) = Scene::of(PATH, archive(4, 200_000))
+        .reply(|file| file.gate_at(100_000, &gate))
+        .start();
+    let mut first = gateway.get(&url).open();
+    let mut second = gateway.get(&url).open();
     first.read(1);
     drop(first);
     assert_same(&second.read(100_000), &body[..100_000]);
     gate.open();
     assert_same(&second.finish().body, &body[100_000..]);
-    gateway.await_stored(&origin.url(PATH));
+    gateway.await_stored(&url);
     assert_eq!(origin.count(PATH), 1);
 }
 
 #[test]
 fn last_client_disconnect_keeps_fetch_running() {
-    let origin = Origin::start();
-    let body = archive(5, 200_000);
     let gate = Gate::new();
-    origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
-    let gateway = Gateway::relaying(&origin);
-    let mut only = gateway.get(&origin.url(PATH)).open();
+    let (origin, gateway, body, url) = Scene::of(PATH, archive(5, 200_000))
+        .reply(|file| file.gate_at(100_000, &gate))
+        .start();
+    let mut only = gateway.get(&url).open();
     only.read(1000);
     drop(only);
     // The request log shows that Millpond has noticed the client's disconnect.
@@ -100,52 +90,44 @@ fn last_client_disconnect_keeps_fetch_running() {
             event["message"] == "request" && event["completion"] == "aborted"
         });
     gate.open();
-    gateway.await_stored(&origin.url(PATH));
-    gateway
-        .assert_serves(&origin.url(PATH), &body)
-        .assert_cache(&["hit"]);
+    gateway.await_stored(&url);
+    gateway.assert_serves(&url, &body).assert_cache(&["hit"]);
     assert_eq!(origin.count(PATH), 1);
 }
 
 #[test]
 fn client_disconnect_before_head_keeps_fetch_running() {
-    let origin = Origin::start();
-    let body = archive(6, 50_000);
     let gate = Gate::new();
-    origin.serve(PATH, Reply::file(&body).gate_before_head(&gate));
-    let gateway = Gateway::relaying(&origin);
-    let waiting = gateway.get(&origin.url(PATH)).start();
+    let (origin, gateway, body, url) = Scene::of(PATH, archive(6, 50_000))
+        .reply(|file| file.gate_before_head(&gate))
+        .start();
+    let waiting = gateway.get(&url).start();
     gate.await_reached(1);
     drop(waiting);
     gate.open();
-    gateway.await_stored(&origin.url(PATH));
-    gateway.assert_serves(&origin.url(PATH), &body);
+    gateway.await_stored(&url);
+    gateway.assert_serves(&url, &body);
     assert_eq!(origin.count(PATH), 1);
 }
 
 #[test]
 fn slow_client_does_not_slow_the_others() {
-    let origin = Origin::start();
     // This body is larger than the socket buffers between gateway and client.
-    let body = archive(7, 24 << 20);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    let mut slow = gateway.get(&origin.url(PATH)).open();
+    let (origin, gateway, body, url) = Scene::relaying(PATH, archive(7, 24 << 20));
+    let mut slow = gateway.get(&url).open();
     assert_same(&slow.read(1), &body[..1]);
-    gateway.assert_serves(&origin.url(PATH), &body);
-    gateway.await_stored(&origin.url(PATH));
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
     assert_same(&slow.finish().body, &body[1..]);
     assert_eq!(origin.count(PATH), 1);
 }
 
 #[test]
 fn range_miss_fetches_and_stores_whole_object() {
-    let origin = Origin::start();
-    let body = archive(8, 200_000);
     let gate = Gate::new();
-    origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(PATH);
+    let (origin, gateway, body, url) = Scene::of(PATH, archive(8, 200_000))
+        .reply(|file| file.gate_at(100_000, &gate))
+        .start();
     // The range lies in the part already fetched, so it does not wait for the rest.
     let part = gateway.get(&url).range("bytes=1000-1999").send();
     part.assert_body(206, &body[1000..2000]);
@@ -172,11 +154,8 @@ fn range_miss_fetches_and_stores_whole_object() {
 
 #[test]
 fn range_miss_beyond_the_end_is_416() {
-    let origin = Origin::start();
-    let body = archive(9, 20_000);
-    origin.serve(PATH, Reply::file(&body));
+    let (origin, gateway, body, _) = Scene::relaying(PATH, archive(9, 20_000));
     origin.serve("/y-1.0.tar.gz", Reply::file(&body).chunked());
-    let gateway = Gateway::relaying(&origin);
     for path in [PATH, "/y-1.0.tar.gz"] {
         let answer = gateway.get(&origin.url(path)).range("bytes=20000-").send();
         answer.assert_status(416);
@@ -187,13 +166,12 @@ fn range_miss_beyond_the_end_is_416() {
 
 #[test]
 fn suffix_range_works_for_unknown_length() {
-    let origin = Origin::start();
-    let body = archive(10, 60_000);
     let gate = Gate::new();
-    origin.serve(PATH, Reply::file(&body).chunked().gate_at(30_000, &gate));
-    let gateway = Gateway::relaying(&origin);
-    let suffix = gateway.get(&origin.url(PATH)).range("bytes=-100").start();
-    let open = gateway.get(&origin.url(PATH)).range("bytes=59000-").start();
+    let (origin, gateway, body, url) = Scene::of(PATH, archive(10, 60_000))
+        .reply(|file| file.chunked().gate_at(30_000, &gate))
+        .start();
+    let suffix = gateway.get(&url).range("bytes=-100").start();
+    let open = gateway.get(&url).range("bytes=59000-").start();
     gate.await_reached(1);
     gate.open();
     suffix.head().finish().assert_body(206, &body[59_900..]);
@@ -203,11 +181,10 @@ fn suffix_range_works_for_unknown_length() {
 
 #[test]
 fn aria2c_with_four_connections_gets_the_file() {
-    let origin = Origin::start();
-    let body = archive(11, 6 << 20);
     let gate = Gate::new();
-    origin.serve(PATH, Reply::file(&body).gate_at(1 << 20, &gate));
-    let gateway = Gateway::relaying(&origin);
+    let (origin, gateway, body, _) = Scene::of(PATH, archive(11, 6 << 20))
+        .reply(|file| file.gate_at(1 << 20, &gate))
+        .start();
     let folder = tempfile::tempdir().expect("a folder can be created");
     let url = gateway.rewritten(&origin.url(PATH));
     std::thread::scope(|scope| {
@@ -242,13 +219,12 @@ fn aria2c_with_four_connections_gets_the_file() {
 
 #[test]
 fn http10_client_waits_for_body_of_unknown_length() {
-    let origin = Origin::start();
-    let body = archive(12, 60_000);
     let gate = Gate::new();
-    origin.serve(PATH, Reply::file(&body).chunked().gate_at(30_000, &gate));
-    let gateway = Gateway::relaying(&origin);
-    let waiting = gateway.get(&origin.url(PATH)).http_1_0().start();
-    let mut modern = gateway.get(&origin.url(PATH)).open();
+    let (_origin, gateway, body, url) = Scene::of(PATH, archive(12, 60_000))
+        .reply(|file| file.chunked().gate_at(30_000, &gate))
+        .start();
+    let waiting = gateway.get(&url).http_1_0().start();
+    let mut modern = gateway.get(&url).open();
     assert_same(&modern.read(30_000), &body[..30_000]);
     assert!(
         !waiting.has_answer(),
@@ -263,16 +239,13 @@ fn http10_client_waits_for_body_of_unknown_length() {
 
 #[test]
 fn head_request_is_answered_from_running_fetch() {
-    let origin = Origin::start();
-    let body = archive(13, 60_000);
     let gate = Gate::new();
-    origin.serve(PATH, Reply::file(&body).gate_at(30_000, &gate));
-    let gateway = Gateway::relaying(&origin);
-    let mut first = gateway.get(&origin.url(PATH)).open();
+    let (_origin, gateway, _, url) = Scene::of(PATH, archive(13, 60_000))
+        .reply(|file| file.gate_at(30_000, &gate))
+        .start();
+    let mut first = gateway.get(&url).open();
     first.read(30_000);
-    let head = gateway
-        .request("HEAD", &format!("/{}", origin.url(PATH)))
-        .send();
+    let head = gateway.request("HEAD", &format!("/{url}")).send();
     head.assert_body(200, b"");
     assert_eq!(head.wants("content-length"), "60000");
     gate.open();

@@ -1,7 +1,7 @@
 //! Redirects of origins: the gateway follows them, checks every hop, and stores the
 //! body under the first URL.
 
-use crate::harness::{Gateway, Origin, Reply, archive, sha256};
+use crate::harness::{Gateway, Origin, Reply, Scene, archive, sha256};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -80,15 +80,11 @@ fn redirect_chain_is_limited() {
 
 #[test]
 fn redirect_loop_ends() {
-    let origin = Origin::start();
-    origin.serve("/a-1.0.tar.gz", Reply::redirect(302, "/b-1.0.tar.gz"));
+    let (origin, gateway, url) =
+        Scene::replying("/a-1.0.tar.gz", Reply::redirect(302, "/b-1.0.tar.gz"));
     origin.serve("/b-1.0.tar.gz", Reply::redirect(302, "/a-1.0.tar.gz"));
     origin.serve("/self-1.0.tar.gz", Reply::redirect(301, "/self-1.0.tar.gz"));
-    let gateway = Gateway::relaying(&origin);
-    gateway
-        .get(&origin.url("/a-1.0.tar.gz"))
-        .send()
-        .assert_problem(502);
+    gateway.get(&url).send().assert_problem(502);
     gateway
         .get(&origin.url("/self-1.0.tar.gz"))
         .send()
@@ -249,12 +245,9 @@ fn host_and_suffix_rules_ignore_hops() {
 
 #[test]
 fn first_url_decides_cacheability_class() {
-    let origin = Origin::start();
-    let body = archive(5, 5000);
-    origin.serve("/blob", Reply::file(&body));
+    let (origin, gateway, body, _) = Scene::relaying("/blob", archive(5, 5000));
     origin.serve(PATH, Reply::redirect(302, "/blob"));
     origin.serve("/latest", Reply::redirect(302, PATH));
-    let gateway = Gateway::relaying(&origin);
     gateway.assert_serves(&origin.url(PATH), &body);
     gateway.await_stored(&origin.url(PATH));
     for _ in 0..2 {

@@ -2,7 +2,7 @@
 //! body, and Millpond stores none of it.
 
 use crate::harness::{
-    Ended, Gate, Gateway, Origin, Reply, Stop, Tool, archive, assert_same, marked,
+    Ended, Gate, Gateway, Origin, Reply, Scene, Stop, Tool, archive, assert_same, marked,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -140,28 +140,27 @@ fn unreachable_origin_is_502_or_504() {
 
 #[test]
 fn stalled_origin_body_breaks_the_transfer() {
-    let origin = Origin::start();
-    let body = archive(4, 100_000);
-    origin.serve(PATH, Reply::file(&body).stop_at(50_000, Stop::Stall));
-    origin.serve("/x.bin", Reply::ok(&body).stop_at(50_000, Stop::Stall));
-    let gateway = Gateway::builder()
-        .origin(&origin)
-        .relay()
-        .one_attempt()
-        .text("fetch.idle_timeout", "300ms")
+    let (origin, gateway, body, url) = Scene::of(PATH, archive(4, 100_000))
+        .reply(|file| file.stop_at(50_000, Stop::Stall))
+        .gateway(|builder| {
+            builder
+                .relay()
+                .one_attempt()
+                .text("fetch.idle_timeout", "300ms")
+        })
         .start();
-    assert_cut(&gateway.get(&origin.url(PATH)).send(), &body);
+    origin.serve("/x.bin", Reply::ok(&body).stop_at(50_000, Stop::Stall));
+    assert_cut(&gateway.get(&url).send(), &body);
     assert_cut(&gateway.get(&origin.url("/x.bin")).send(), &body);
     gateway.assert_nothing_stored();
 }
 
 #[test]
 fn body_shorter_than_content_length_never_completes() {
-    let origin = Origin::start();
-    let body = archive(5, 10_000);
-    origin.serve(PATH, Reply::file(&body).claims_length(10_001));
-    let gateway = Gateway::relaying(&origin);
-    let answer = gateway.get(&origin.url(PATH)).send();
+    let (_origin, gateway, _, url) = Scene::of(PATH, archive(5, 10_000))
+        .reply(|file| file.claims_length(10_001))
+        .start();
+    let answer = gateway.get(&url).send();
     if answer.status == 200 {
         answer.assert_broken();
     } else {
@@ -172,12 +171,11 @@ fn body_shorter_than_content_length_never_completes() {
 
 #[test]
 fn body_is_truncated_at_its_content_length() {
-    let origin = Origin::start();
-    let body = archive(6, 10_000);
-    origin.serve(PATH, Reply::file(&body).claims_length(9000));
-    let gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url(PATH), &body[..9000]);
-    assert_eq!(gateway.await_stored(&origin.url(PATH))["size_bytes"], 9000);
+    let (origin, gateway, body, url) = Scene::of(PATH, archive(6, 10_000))
+        .reply(|file| file.claims_length(9000))
+        .start();
+    gateway.assert_serves(&url, &body[..9000]);
+    assert_eq!(gateway.await_stored(&url)["size_bytes"], 9000);
     // The surplus bytes on that connection must not become the next response.
     origin.serve("/y-1.0.tar.gz", Reply::file(&body));
     gateway.assert_serves(&origin.url("/y-1.0.tar.gz"), &body);

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::harness::{
-    Body, Ended, Gate, Gateway, Origin, Reply, archive, encoded, eventually, sha256,
+    Body, Ended, Gate, Gateway, Origin, Reply, Scene, archive, encoded, eventually, sha256,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -235,10 +235,7 @@ fn refresh_continues_after_operator_disconnects() {
 
 #[test]
 fn refresh_fetches_unstored_target() {
-    let origin = Origin::start();
-    let body = archive(3, 20_000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
+    let (origin, gateway, body, _) = Scene::relaying(PATH, archive(3, 20_000));
     let refreshed = refresh(&gateway, &origin.url(PATH), false);
     assert_eq!(
         (&refreshed["previous_sha256"], &refreshed["changed"]),

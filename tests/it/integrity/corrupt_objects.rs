@@ -7,8 +7,8 @@ use md5::Md5;
 use sha2::Digest as _;
 
 use crate::harness::{
-    Answer, Body, Ended, Gateway, Origin, Reply, Request, archive, assert_same, files_under, rot,
-    sha256, verify,
+    Answer, Body, Ended, Gateway, Origin, Reply, Request, Scene, archive, assert_same, files_under,
+    rot, sha256, verify,
 };
 
 /// Makes Millpond find a corrupt object.
@@ -120,12 +120,8 @@ fn quarantine_takes_digests_along() {
 
 #[test]
 fn intact_object_is_hashed_after_restart() {
-    let origin = Origin::start();
     let path = "/x-1.0.tar.gz";
-    let body = archive(1, 5 << 20);
-    origin.serve(path, Reply::file(&body));
-    let mut gateway = Gateway::relaying(&origin);
-    let url = origin.url(path);
+    let (origin, mut gateway, body, url) = Scene::relaying(path, archive(1, 5 << 20));
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
     gateway.restart();

@@ -3,7 +3,7 @@
 
 use sha2::{Digest as _, Sha512};
 
-use crate::harness::{Answer, Ended, Gateway, Origin, Reply, archive, assert_same, sha256};
+use crate::harness::{Answer, Ended, Gateway, Origin, Reply, Scene, archive, assert_same, sha256};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 const WRONG: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -25,45 +25,35 @@ fn assert_refused(answer: &Answer, body: &[u8]) {
 
 #[test]
 fn wrong_bytes_never_end_cleanly_with_a_length() {
-    let origin = Origin::start();
-    let body = archive(1, 300_000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    let answer = gateway
-        .get(&origin.url(PATH))
-        .header("X-Expected-Sha256", WRONG)
-        .send();
+    let (_origin, gateway, body, url) = Scene::relaying(PATH, archive(1, 300_000));
+    let answer = gateway.get(&url).header("X-Expected-Sha256", WRONG).send();
     assert_refused(&answer, &body);
     // The digest decides what this client gets, and not what the target means.
-    gateway.await_stored(&origin.url(PATH));
+    gateway.await_stored(&url);
     assert_eq!(gateway.objects(), [gateway.object_path(&body)]);
 }
 
 #[test]
 fn wrong_bytes_never_end_cleanly_in_chunks() {
-    let origin = Origin::start();
-    let body = archive(2, 300_000);
-    origin.serve(PATH, Reply::file(&body).chunked());
-    let gateway = Gateway::relaying(&origin);
-    let path = format!("/sha256:{WRONG}/{}", origin.url(PATH));
+    let (_origin, gateway, body, url) = Scene::of(PATH, archive(2, 300_000))
+        .reply(Reply::chunked)
+        .start();
+    let path = format!("/sha256:{WRONG}/{url}");
     let answer = gateway.request("GET", &path).send();
     if answer.status == 409 {
         answer.assert_problem(409);
     } else {
         answer.assert_broken();
     }
-    gateway.await_stored(&origin.url(PATH));
+    gateway.await_stored(&url);
     assert_eq!(gateway.objects(), [gateway.object_path(&body)]);
 }
 
 #[test]
 fn small_wrong_body_is_never_sent_completely() {
-    let origin = Origin::start();
-    let body = archive(3, 40);
-    origin.serve(PATH, Reply::file(&body));
+    let (origin, gateway, body, _) = Scene::relaying(PATH, archive(3, 40));
     origin.serve("/x-1.0.iso", Reply::ok(&b"-\n".to_vec().into()));
     origin.serve("/y-1.0.iso", Reply::ok(&b"+".to_vec().into()));
-    let gateway = Gateway::relaying(&origin);
     let wrong = |path: &str| {
         gateway
             .get(&origin.url(path))
@@ -81,11 +71,7 @@ fn small_wrong_body_is_never_sent_completely() {
 
 #[test]
 fn wrong_client_digest_does_not_affect_other_clients() {
-    let origin = Origin::start();
-    let body = archive(4, 200_000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(PATH);
+    let (_origin, gateway, body, url) = Scene::relaying(PATH, archive(4, 200_000));
     let wrong = gateway.get(&url).header("X-Expected-Sha256", WRONG).send();
     assert_refused(&wrong, &body);
     gateway.assert_serves(&url, &body);
@@ -98,11 +84,7 @@ fn wrong_client_digest_does_not_affect_other_clients() {
 
 #[test]
 fn hit_with_other_digest_is_409() {
-    let origin = Origin::start();
-    let body = archive(5, 10_000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(PATH);
+    let (origin, gateway, body, url) = Scene::relaying(PATH, archive(5, 10_000));
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
     gateway
@@ -230,11 +212,8 @@ fn malformed_expected_digest_is_400() {
 
 #[test]
 fn conflicting_expected_digests_never_succeed() {
-    let origin = Origin::start();
-    let body = archive(6, 20_000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    let path = format!("/sha256:{}/{}", sha256(&body), origin.url(PATH));
+    let (_origin, gateway, body, url) = Scene::relaying(PATH, archive(6, 20_000));
+    let path = format!("/sha256:{}/{url}", sha256(&body));
     let answer = gateway
         .request("GET", &path)
         .header("X-Expected-Sha256", WRONG)
@@ -248,12 +227,9 @@ fn conflicting_expected_digests_never_succeed() {
 
 #[test]
 fn range_at_end_of_wrong_body_is_cut() {
-    let origin = Origin::start();
-    let body = archive(7, 200_000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
+    let (_origin, gateway, body, url) = Scene::relaying(PATH, archive(7, 200_000));
     let answer = gateway
-        .get(&origin.url(PATH))
+        .get(&url)
         .header("X-Expected-Sha256", WRONG)
         .range("bytes=199000-")
         .send();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::harness::{
-    Gateway, Nginx, Origin, Reply, Request, Tool, Waiting, archive, encoded, eventually,
+    Gateway, Nginx, Origin, Reply, Request, Scene, Tool, Waiting, archive, encoded, eventually,
     is_request_of, sha256,
 };
 use crate::nginx::requests::behind_nginx;
@@ -39,11 +39,8 @@ fn await_cut(gateway: &Gateway) {
 
 #[test]
 fn imported_target_is_served_without_asking_upstream() {
-    let origin = Origin::start();
-    origin.serve(PATH, Reply::status(404));
     let body = archive(1, 300_000);
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(PATH);
+    let (origin, gateway, url) = Scene::replying(PATH, Reply::status(404));
     let imported = upload(&gateway, &url).body(&body).send();
     imported.assert_status(201);
     let imported = imported.json();
@@ -71,11 +68,9 @@ fn imported_target_is_served_without_asking_upstream() {
 #[test]
 fn imported_changing_target_is_pinned() {
     const MOVING: &str = "/get?id=7";
-    let origin = Origin::start();
     let (first, copy) = (archive(1, 20_000), archive(2, 20_000));
-    origin.serve(MOVING, Reply::file(&first).header("etag", "\"1\""));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(MOVING);
+    let (origin, gateway, url) =
+        Scene::replying(MOVING, Reply::file(&first).header("etag", "\"1\""));
     gateway.assert_serves(&url, &first);
     upload(&gateway, &url).body(&copy).send().assert_status(201);
     let before = origin.count(MOVING);
@@ -117,11 +112,8 @@ fn import_digests_match_coreutils() {
 
 #[test]
 fn import_replaces_fetched_object() {
-    let origin = Origin::start();
     let (fetched, own) = (archive(3, 20_000), archive(4, 30_000));
-    origin.serve(PATH, Reply::file(&fetched));
-    let mut gateway = Gateway::relaying(&origin);
-    let url = origin.url(PATH);
+    let (_origin, mut gateway, url) = Scene::replying(PATH, Reply::file(&fetched));
     gateway.assert_serves(&url, &fetched);
     gateway.await_stored(&url);
     upload(&gateway, &url).body(&own).send().assert_status(201);

@@ -1,29 +1,22 @@
 //! Digests in the path of a target: the body must have them.
 
-use crate::harness::{Gate, Gateway, Origin, Reply, archive, sha256};
+use crate::harness::{Gate, Gateway, Origin, Reply, Scene, archive, sha256};
 
 #[test]
 fn body_with_path_digest_is_stored() {
-    let origin = Origin::start();
     let body = archive(1, 5000);
     let path = format!("/dists/stable/main/by-hash/SHA256/{}", sha256(&body));
-    origin.serve(&path, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url(&path), &body);
-    gateway.await_stored(&origin.url(&path));
-    let url = origin.url(&path);
+    let (origin, gateway, url) = Scene::replying(&path, Reply::file(&body));
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
     origin.stop();
     gateway.proxied("GET", &url).send().assert_body(200, &body);
 }
 
 #[test]
 fn body_without_path_digest_is_not_stored() {
-    let origin = Origin::start();
-    let body = archive(2, 5000);
     let path = format!("/v2/x/blobs/sha256:{}", sha256(b"other"));
-    origin.serve(&path, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(&path);
+    let (_origin, gateway, body, url) = Scene::relaying(&path, archive(2, 5000));
     gateway.get(&url).send().assert_problem(409);
     let answer = gateway.proxied("GET", &url).send();
     answer.assert_body(200, &body);

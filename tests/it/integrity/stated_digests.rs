@@ -8,8 +8,8 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha512};
 
 use crate::harness::{
-    Body, Ended, Gate, Gateway, Origin, Reply, Request, archive, assert_same, encoded, eventually,
-    sha256,
+    Body, Ended, Gate, Gateway, Origin, Reply, Request, Scene, archive, assert_same, encoded,
+    eventually, sha256,
 };
 
 /// Prefix of the path and header field with which a client states a digest.
@@ -151,13 +151,10 @@ fn wrong_digests_cost_origin_little() {
 
 #[test]
 fn one_fetch_serves_every_statement() {
-    let origin = Origin::start();
     let (body, other) = (archive(1, 300_000), archive(2, 300_000));
     let gate = Gate::new();
     let path = "/x-1.0.tar.gz";
-    origin.serve(path, Reply::file(&body).gate_at(100_000, &gate));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(path);
+    let (origin, gateway, url) = Scene::replying(path, Reply::file(&body).gate_at(100_000, &gate));
     let plain = gateway.get(&url).start();
     let ask = |stated: &Statement| state(&gateway, &url, stated).start();
     let right: Vec<_> = statements(&body).iter().map(ask).collect();
@@ -259,12 +256,8 @@ fn mirror_is_no_source_of_stated_digest() {
 
 #[test]
 fn computed_digests_are_kept_with_object() {
-    let origin = Origin::start();
-    let body = archive(1, 50_000);
     let path = "/x-1.0.tar.gz";
-    origin.serve(path, Reply::file(&body));
-    let mut gateway = Gateway::relaying(&origin);
-    let url = origin.url(path);
+    let (_origin, mut gateway, body, url) = Scene::relaying(path, archive(1, 50_000));
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
     let name = sha256(&body);
@@ -295,13 +288,10 @@ fn computed_digests_are_kept_with_object() {
 
 #[test]
 fn checked_body_is_stored_without_readers() {
-    let origin = Origin::start();
     // A shorter body is checked before the client gets its head.
     let (old, new) = (archive(1, 40_000), archive(2, 17 << 20));
     let path = "/x-1.0.tar.gz";
-    origin.serve(path, Reply::file(&old));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(path);
+    let (origin, gateway, url) = Scene::replying(path, Reply::file(&old));
     gateway.assert_serves(&url, &old);
     gateway.await_stored(&url);
     origin.serve(path, Reply::file(&new));

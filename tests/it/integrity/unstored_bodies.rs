@@ -2,8 +2,8 @@
 //! part. No response with other bytes ends cleanly.
 
 use crate::harness::{
-    Answer, Authority, Body, Ended, Gate, Gateway, Origin, Reply, archive, assert_same, eventually,
-    sha256,
+    Answer, Authority, Body, Ended, Gate, Gateway, Origin, Reply, Scene, archive, assert_same,
+    eventually, sha256,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -199,12 +199,10 @@ fn range_is_sent_after_whole_body_is_verified() {
 
 #[test]
 fn range_of_running_fetch_waits_for_verification() {
-    let origin = Origin::start();
-    let body = archive(9, 200_000);
     let gate = Gate::new();
-    origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(PATH);
+    let (_origin, gateway, body, url) = Scene::of(PATH, archive(9, 200_000))
+        .reply(|file| file.gate_at(100_000, &gate))
+        .start();
     let mut plain = gateway.get(&url).open();
     assert_same(&plain.read(50_000), &body[..50_000]);
     let part = |digest: &str| {

@@ -7,26 +7,24 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::harness::{
-    Body, DATE, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256,
+    Body, DATE, Gate, Gateway, Origin, Reply, Scene, archive, assert_same, eventually, sha256,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 /// Returns a gateway with one stored object, its origin, and the body.
 fn stored(size: usize) -> (Origin, Gateway, Body) {
-    let origin = Origin::start();
     let body = archive(1, size);
     let reply = Reply::file(&body).header("Content-Type", "application/gzip");
-    origin.serve(
+    let (origin, gateway, url) = Scene::replying(
         PATH,
         reply.header(
             "Content-Disposition",
             "attachment; filename=\"x-7.0.tar.gz\"",
         ),
     );
-    let gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url(PATH), &body);
-    gateway.await_stored(&origin.url(PATH));
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
     (origin, gateway, body)
 }
 

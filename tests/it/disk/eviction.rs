@@ -4,20 +4,16 @@
 use std::fs;
 
 use crate::harness::{
-    Disk, Gate, Gateway, Origin, Reply, all_at_once, archive, assert_same, disk_use, eventually,
+    Disk, Gate, Gateway, Origin, Reply, Scene, all_at_once, archive, assert_same, disk_use,
+    eventually,
 };
 
 #[test]
 fn object_larger_than_cache_passes_through() {
-    let origin = Origin::start();
-    let body = archive(1, 3 << 20);
-    origin.serve("/length-1.0.tar.gz", Reply::file(&body));
-    origin.serve("/chunks-1.0.tar.gz", Reply::file(&body).chunked());
-    let gateway = Gateway::builder()
-        .origin(&origin)
-        .relay()
-        .text("cache.max_size", "1MiB")
+    let (origin, gateway, body, _) = Scene::of("/length-1.0.tar.gz", archive(1, 3 << 20))
+        .gateway(|builder| builder.relay().text("cache.max_size", "1MiB"))
         .start();
+    origin.serve("/chunks-1.0.tar.gz", Reply::file(&body).chunked());
     for path in ["/length-1.0.tar.gz", "/chunks-1.0.tar.gz"] {
         gateway.assert_serves(&origin.url(path), &body);
         gateway
@@ -34,16 +30,11 @@ fn object_larger_than_cache_passes_through() {
 
 #[test]
 fn full_disk_passes_bodies_through() {
-    let origin = Origin::start();
-    let body = archive(2, 50_000);
-    origin.serve("/x-1.0.tar.gz", Reply::file(&body));
-    let gateway = Gateway::builder()
-        .origin(&origin)
-        .relay()
-        .text("cache.min_free", "1000TiB")
+    let (_origin, gateway, body, url) = Scene::of("/x-1.0.tar.gz", archive(2, 50_000))
+        .gateway(|builder| builder.relay().text("cache.min_free", "1000TiB"))
         .start();
     for _ in 0..2 {
-        gateway.assert_serves(&origin.url("/x-1.0.tar.gz"), &body);
+        gateway.assert_serves(&url, &body);
     }
     gateway.assert_nothing_stored();
 }

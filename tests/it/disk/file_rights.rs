@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, lchown, sy
 use std::path::{Path, PathBuf};
 
 use crate::harness::{
-    Body, Bucket, Disk, Gateway, Origin, Reply, Run, archive, is_root, millpond, object_key,
+    Body, Bucket, Disk, Gateway, Origin, Reply, Run, Scene, archive, is_root, millpond, object_key,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -63,12 +63,9 @@ fn command_of_root_takes_on_owner() {
         eprintln!("SKIPPED: only root can give a folder to another user");
         return;
     }
-    let origin = Origin::start();
-    let body = archive(2, 9_000);
-    origin.serve(PATH, Reply::file(&body));
-    let mut gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url(PATH), &body);
-    gateway.await_stored(&origin.url(PATH));
+    let (_origin, mut gateway, body, url) = Scene::relaying(PATH, archive(2, 9_000));
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
     gateway.stop();
     // The scrub moves this object to quarantine.
     let object = gateway.object_path(&body);
@@ -119,11 +116,9 @@ fn give(path: &Path, user: u32) {
 
 /// Makes a cache of [`OTHER_USER`] that holds `body`.
 fn cache_of_other_user(folder: &Path, body: &Body) -> PathBuf {
-    let origin = Origin::start();
-    origin.serve(PATH, Reply::file(body));
-    let mut gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url(PATH), body);
-    gateway.await_stored(&origin.url(PATH));
+    let (_origin, mut gateway, url) = Scene::replying(PATH, Reply::file(body));
+    gateway.assert_serves(&url, body);
+    gateway.await_stored(&url);
     gateway.stop();
     let cache = folder.join("from");
     fs::rename(gateway.cache(), &cache).expect("a folder can be moved");

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::harness::{
-    Gate, Gateway, Origin, Reply, Stop, archive, assert_same, eventually, sha256,
+    Gate, Gateway, Origin, Reply, Scene, Stop, archive, assert_same, eventually, sha256,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -77,18 +77,14 @@ fn killed_fetch_leaves_nothing() {
 
 #[test]
 fn killed_gateway_cuts_its_clients_transfers() {
-    let origin = Origin::start();
-    let body = archive(2, 300_000);
     let gate = Gate::new();
-    origin.serve(
-        "/length-1.0.tar.gz",
-        Reply::file(&body).gate_at(100_000, &gate),
-    );
+    let (origin, mut gateway, body, _) = Scene::of("/length-1.0.tar.gz", archive(2, 300_000))
+        .reply(|file| file.gate_at(100_000, &gate))
+        .start();
     origin.serve(
         "/chunks-1.0.tar.gz",
         Reply::file(&body).chunked().gate_at(100_000, &gate),
     );
-    let mut gateway = Gateway::relaying(&origin);
     let mut answers = ["/length-1.0.tar.gz", "/chunks-1.0.tar.gz"]
         .map(|path| gateway.get(&origin.url(path)).open());
     for answer in &mut answers {
@@ -157,20 +153,15 @@ fn sigkill_during_many_publishes_leaves_no_partial_objects() {
 
 #[test]
 fn process_killed_during_start_starts_again() {
-    let origin = Origin::start();
-    let body = archive(3, 50_000);
-    origin.serve(PATH, Reply::file(&body));
-    let mut gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url(PATH), &body);
-    gateway.await_stored(&origin.url(PATH));
+    let (_origin, mut gateway, body, url) = Scene::relaying(PATH, archive(3, 50_000));
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
     for _ in 0..5 {
         gateway.kill9();
         drop(fs::remove_file(gateway.cache().join("index.sqlite")));
         gateway.restart();
     }
-    gateway
-        .assert_serves(&origin.url(PATH), &body)
-        .assert_cache(&["hit"]);
+    gateway.assert_serves(&url, &body).assert_cache(&["hit"]);
 }
 
 #[test]
@@ -194,18 +185,15 @@ fn complete_but_unsealed_body_is_not_published() {
 
 #[test]
 fn object_without_record_is_not_served() {
-    let origin = Origin::start();
-    let body = archive(5, 50_000);
-    origin.serve(PATH, Reply::file(&body));
-    let mut gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url(PATH), &body);
-    gateway.await_stored(&origin.url(PATH));
+    let (origin, mut gateway, body, url) = Scene::relaying(PATH, archive(5, 50_000));
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
     gateway.kill9();
     // This is a crash between the two steps of a publish. The object exists, its record does not.
-    fs::remove_file(gateway.records_of(&origin.url(PATH)).remove(0)).expect("the record exists");
+    fs::remove_file(gateway.records_of(&url).remove(0)).expect("the record exists");
     gateway.restart();
-    gateway.assert_serves(&origin.url(PATH), &body);
-    gateway.await_stored(&origin.url(PATH));
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
     assert_eq!(origin.count(PATH), 2);
     assert_sound(&gateway);
 }

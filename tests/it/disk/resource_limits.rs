@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    DEADLINE, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256,
+    DEADLINE, Gate, Gateway, Origin, Reply, Scene, archive, assert_same, eventually, sha256,
 };
 
 /// Bound for an immediate exit, with a reserve for a machine that is busy with other tests.
@@ -27,17 +27,12 @@ fn hold_all_locks(gateway: &Gateway) -> Vec<File> {
 
 #[test]
 fn second_signal_exits_despite_hanging_publish() {
-    let origin = Origin::start();
-    let body = archive(1, 200_000);
-    origin.serve("/x-1.0.tar.gz", Reply::file(&body));
-    let mut gateway = Gateway::builder()
-        .origin(&origin)
-        .relay()
-        .text("gateway.shutdown_grace", "1h")
+    let (_origin, mut gateway, body, url) = Scene::of("/x-1.0.tar.gz", archive(1, 200_000))
+        .gateway(|builder| builder.relay().text("gateway.shutdown_grace", "1h"))
         .start();
     let locks = hold_all_locks(&gateway);
     // The client has the whole body, but the object is not published yet.
-    gateway.assert_serves(&origin.url("/x-1.0.tar.gz"), &body);
+    gateway.assert_serves(&url, &body);
     gateway.signal("TERM");
     let addresses = [gateway.addr(), gateway.proxy_addr()];
     eventually("both ports are closed", || {
@@ -57,7 +52,7 @@ fn second_signal_exits_despite_hanging_publish() {
     drop(locks);
     gateway.restart();
     assert!(gateway.staged().is_empty(), "{:?}", gateway.staged());
-    gateway.assert_serves(&origin.url("/x-1.0.tar.gz"), &body);
+    gateway.assert_serves(&url, &body);
 }
 
 #[test]
@@ -108,16 +103,12 @@ fn failed_publish_releases_its_space() {
 
 #[test]
 fn low_open_file_limit_is_raised() {
-    let origin = Origin::start();
-    let body = archive(2, 100_000);
     let gate = Gate::new();
-    origin.serve("/x-1.0.tar.gz", Reply::file(&body).gate_at(50_000, &gate));
-    let gateway = Gateway::builder()
-        .origin(&origin)
-        .relay()
-        .descriptors(256)
+    let (origin, gateway, body, url) = Scene::of("/x-1.0.tar.gz", archive(2, 100_000))
+        .reply(|file| file.gate_at(50_000, &gate))
+        .gateway(|builder| builder.relay().descriptors(256))
         .start();
-    let open = || gateway.get(&origin.url("/x-1.0.tar.gz")).open();
+    let open = || gateway.get(&url).open();
     let downloads: Vec<_> = (0..300).map(|_| open()).collect();
     gate.open();
     for download in downloads {

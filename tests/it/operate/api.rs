@@ -4,7 +4,7 @@ mod hostile;
 
 use std::collections::BTreeSet;
 
-use crate::harness::{Gateway, Origin, Reply, archive, encoded, sha256};
+use crate::harness::{Gateway, Origin, Reply, Scene, archive, encoded, sha256};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -14,12 +14,9 @@ fn by_digest(sha256: &str) -> String {
 
 #[test]
 fn object_is_served_by_its_digest() {
-    let origin = Origin::start();
-    let body = archive(1, 300_000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url(PATH), &body);
-    gateway.await_stored(&origin.url(PATH));
+    let (origin, gateway, body, url) = Scene::relaying(PATH, archive(1, 300_000));
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
     let path = by_digest(&sha256(&body));
     let answer = gateway.request("GET", &path).send();
     answer.assert_body(200, &body);
@@ -72,11 +69,7 @@ fn api_rejects_clients_outside_allow_clients() {
 
 #[test]
 fn target_lookup_shows_its_records() {
-    let origin = Origin::start();
-    let body = archive(2, 20_000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(PATH);
+    let (_origin, gateway, body, url) = Scene::relaying(PATH, archive(2, 20_000));
     let path = format!("/api/v1/targets?url={}", encoded(&url));
     gateway.request("GET", &path).send().assert_problem(404);
     gateway.assert_serves(&url, &body);
@@ -139,11 +132,8 @@ fn object_listing_is_paged_without_gaps() {
 
 #[test]
 fn removing_object_keeps_record_removing_target_deletes_it() {
-    let origin = Origin::start();
     let (first, second) = (archive(3, 20_000), archive(4, 20_000));
-    origin.serve(PATH, Reply::file(&first));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url(PATH);
+    let (origin, gateway, url) = Scene::replying(PATH, Reply::file(&first));
     gateway.assert_serves(&url, &first);
     gateway.await_stored(&url);
     let removed = gateway

@@ -1,24 +1,20 @@
 //! Access to the API: reader tokens, wrong tokens, and the names under which it answers.
 
-use crate::harness::{Gateway, Origin, Reply, archive, encoded, eventually};
+use crate::harness::{Gateway, Scene, archive, encoded, eventually};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 const READER: &str = "a-token-of-a-reader";
 
 #[test]
 fn reader_token_reads_lists_and_changes_nothing() {
-    let origin = Origin::start();
-    let body = archive(1, 20_000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::builder()
-        .origin(&origin)
-        .relay()
-        .set(
-            "gateway.reader_tokens",
-            &format!("[\"another-reader-token\", {READER:?}]"),
-        )
+    let (_origin, gateway, body, url) = Scene::of(PATH, archive(1, 20_000))
+        .gateway(|builder| {
+            builder.relay().set(
+                "gateway.reader_tokens",
+                &format!("[\"another-reader-token\", {READER:?}]"),
+            )
+        })
         .start();
-    let url = origin.url(PATH);
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
     let status = |method: &str, path: &str, token: Option<&str>| {
@@ -86,16 +82,14 @@ fn wrong_tokens_of_one_client_are_bounded() {
 
 #[test]
 fn api_answers_under_known_names_only() {
-    let origin = Origin::start();
-    let body = archive(2, 5000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::builder()
-        .origin(&origin)
-        .relay()
-        .text("gateway.public_url", "http://sources.example.org:8080")
-        .set("gateway.host_names", "[\"mill.example.net\"]")
+    let (_origin, gateway, body, url) = Scene::of(PATH, archive(2, 5000))
+        .gateway(|builder| {
+            builder
+                .relay()
+                .text("gateway.public_url", "http://sources.example.org:8080")
+                .set("gateway.host_names", "[\"mill.example.net\"]")
+        })
         .start();
-    let url = origin.url(PATH);
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
     let exact = format!("/api/v1/targets?url={}", encoded(&url));

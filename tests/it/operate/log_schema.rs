@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{Gateway, Origin, Reply, archive};
+use crate::harness::{Builder, Reply, Scene, archive};
 use crate::intercept::harness::Intercepting;
 
 /// Fields that every event has.
@@ -47,13 +47,13 @@ fn documented() -> BTreeMap<String, Fields> {
 
 /// Lets the gateway log every documented event with every field.
 fn logged() -> Vec<Value> {
-    let origin = Origin::start();
-    origin.serve("/x-1.0.tar.gz", Reply::file(&archive(1, 5000)));
+    let (origin, mut gateway, _, url) = Scene::of("/x-1.0.tar.gz", archive(1, 5000))
+        .gateway(Builder::relay)
+        .start();
     origin.serve("/absent-1.0.tar.gz", Reply::status(404));
-    let mut gateway = Gateway::builder().origin(&origin).relay().start();
     for _ in 0..2 {
-        gateway.assert_serves(&origin.url("/x-1.0.tar.gz"), &archive(1, 5000));
-        gateway.await_stored(&origin.url("/x-1.0.tar.gz"));
+        gateway.assert_serves(&url, &archive(1, 5000));
+        gateway.await_stored(&url);
     }
     gateway
         .get(&origin.url("/absent-1.0.tar.gz"))

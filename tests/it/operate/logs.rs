@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::harness::{Gate, Gateway, Origin, Reply, archive, is_request_of, sha256};
+use crate::harness::{
+    Builder, Gate, Gateway, Origin, Reply, Scene, archive, is_request_of, sha256,
+};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -73,13 +75,10 @@ fn each_request_logs_one_complete_event() {
 
 #[test]
 fn log_distinguishes_hit_and_304_from_miss() {
-    let origin = Origin::start();
-    let body = archive(2, 5000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url(PATH), &body);
-    gateway.await_stored(&origin.url(PATH));
-    let hit = gateway.assert_serves(&origin.url(PATH), &body);
+    let (_origin, gateway, body, url) = Scene::relaying(PATH, archive(2, 5000));
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
+    let hit = gateway.assert_serves(&url, &body);
     let events = gateway
         .log()
         .wait_for_many("both requests", 2, |event| is_request_of(event, PATH));
@@ -98,7 +97,7 @@ fn log_distinguishes_hit_and_304_from_miss() {
         events[0]
     );
     gateway
-        .get(&origin.url(PATH))
+        .get(&url)
         .header("If-None-Match", hit.wants("etag"))
         .send()
         .assert_status(304);
@@ -148,14 +147,11 @@ fn each_fetch_logs_one_complete_event() {
 
 #[test]
 fn collapsed_requests_log_no_further_fetch() {
-    let origin = Origin::start();
-    let body = archive(4, 20_000);
     let gate = Gate::new();
-    origin.serve(PATH, Reply::file(&body).gate_at(10_000, &gate));
-    let gateway = Gateway::relaying(&origin);
-    let joined: Vec<_> = (0..5)
-        .map(|_| gateway.get(&origin.url(PATH)).open())
-        .collect();
+    let (_origin, gateway, _, url) = Scene::of(PATH, archive(4, 20_000))
+        .reply(|file| file.gate_at(10_000, &gate))
+        .start();
+    let joined: Vec<_> = (0..5).map(|_| gateway.get(&url).open()).collect();
     gate.open();
     for answer in joined {
         answer.finish();
@@ -163,7 +159,7 @@ fn collapsed_requests_log_no_further_fetch() {
     gateway
         .log()
         .wait_for_many("the requests", 5, |event| is_request_of(event, PATH));
-    gateway.await_stored(&origin.url(PATH));
+    gateway.await_stored(&url);
     let fetches = gateway
         .log()
         .events()
@@ -175,15 +171,11 @@ fn collapsed_requests_log_no_further_fetch() {
 
 #[test]
 fn cut_response_is_logged_as_cut() {
-    let origin = Origin::start();
-    let body = archive(5, 50_000);
     let gate = Gate::new();
-    origin.serve(
-        PATH,
-        Reply::file(&body).gate_at(10_000, &gate).cut_at(20_000),
-    );
-    let gateway = Gateway::relaying(&origin);
-    let mut answer = gateway.get(&origin.url(PATH)).open();
+    let (_origin, gateway, _, url) = Scene::of(PATH, archive(5, 50_000))
+        .reply(|file| file.gate_at(10_000, &gate).cut_at(20_000))
+        .start();
+    let mut answer = gateway.get(&url).open();
     answer.read(10_000);
     gate.open();
     answer.finish().assert_broken();
@@ -199,14 +191,10 @@ fn cut_response_is_logged_as_cut() {
 
 #[test]
 fn each_line_of_json_log_is_json() {
-    let origin = Origin::start();
-    origin.serve(PATH, Reply::file(&archive(6, 5000)));
-    let mut gateway = Gateway::builder()
-        .origin(&origin)
-        .relay()
-        .text("log.level", "debug")
+    let (origin, mut gateway, _, url) = Scene::of(PATH, archive(6, 5000))
+        .gateway(|builder| builder.relay().text("log.level", "debug"))
         .start();
-    gateway.get(&origin.url(PATH)).send();
+    gateway.get(&url).send();
     gateway
         .get(&origin.url("/\u{1b}[31mred\"quoted\".tar.gz"))
         .send();
@@ -224,15 +212,10 @@ fn each_line_of_json_log_is_json() {
 
 #[test]
 fn text_log_has_the_same_events() {
-    let origin = Origin::start();
-    let body = archive(7, 5000);
-    origin.serve(PATH, Reply::file(&body));
-    let mut gateway = Gateway::builder()
-        .origin(&origin)
-        .relay()
-        .text("log.format", "text")
+    let (_origin, mut gateway, body, url) = Scene::of(PATH, archive(7, 5000))
+        .gateway(|builder| builder.relay().text("log.format", "text"))
         .start();
-    gateway.assert_serves(&origin.url(PATH), &body);
+    gateway.assert_serves(&url, &body);
     let line = gateway.log().wait_for_line("the request", |line| {
         line.contains("request") && line.contains(PATH)
     });
@@ -252,10 +235,10 @@ fn text_log_has_the_same_events() {
 
 #[test]
 fn log_level_filters_lower_levels() {
-    let origin = Origin::start();
-    origin.serve(PATH, Reply::file(&archive(8, 5000)));
-    let mut gateway = Gateway::builder().origin(&origin).relay().start();
-    gateway.get(&origin.url(PATH)).send();
+    let (_origin, mut gateway, _, url) = Scene::of(PATH, archive(8, 5000))
+        .gateway(Builder::relay)
+        .start();
+    gateway.get(&url).send();
     gateway
         .log()
         .wait_for("the request", |event| is_request_of(event, PATH));

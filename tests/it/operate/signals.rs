@@ -4,7 +4,9 @@ use std::fs;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Ended, Gate, Gateway, Origin, Reply, archive, assert_same, eventually};
+use crate::harness::{
+    Builder, Ended, Gate, Gateway, Origin, Reply, Scene, archive, assert_same, eventually,
+};
 use crate::http::tunnel::{listener, open, tunnelling_to};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -83,16 +85,12 @@ fn idle_gateway_stops_quickly() {
 
 #[test]
 fn stop_cuts_responses_after_shutdown_grace() {
-    let origin = Origin::start();
-    let body = archive(3, 200_000);
     let gate = Gate::new();
-    origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
-    let mut gateway = Gateway::builder()
-        .origin(&origin)
-        .relay()
-        .text("gateway.shutdown_grace", "300ms")
+    let (_origin, mut gateway, body, url) = Scene::of(PATH, archive(3, 200_000))
+        .reply(|file| file.gate_at(100_000, &gate))
+        .gateway(|builder| builder.relay().text("gateway.shutdown_grace", "300ms"))
         .start();
-    let mut answer = gateway.get(&origin.url(PATH)).open();
+    let mut answer = gateway.get(&url).open();
     assert_same(&answer.read(100_000), &body[..100_000]);
     let started = Instant::now();
     gateway.signal("TERM");
@@ -118,16 +116,12 @@ fn stop_cuts_responses_after_shutdown_grace() {
 
 #[test]
 fn second_signal_exits_at_once() {
-    let origin = Origin::start();
-    let body = archive(4, 200_000);
     let gate = Gate::new();
-    origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
-    let mut gateway = Gateway::builder()
-        .origin(&origin)
-        .relay()
-        .text("gateway.shutdown_grace", "1h")
+    let (_origin, mut gateway, body, url) = Scene::of(PATH, archive(4, 200_000))
+        .reply(|file| file.gate_at(100_000, &gate))
+        .gateway(|builder| builder.relay().text("gateway.shutdown_grace", "1h"))
         .start();
-    let mut answer = gateway.get(&origin.url(PATH)).open();
+    let mut answer = gateway.get(&url).open();
     assert_same(&answer.read(100_000), &body[..100_000]);
     gateway.signal("TERM");
     await_closed(&gateway);
@@ -138,7 +132,7 @@ fn second_signal_exits_at_once() {
     assert!(gateway.staged().is_empty(), "{:?}", gateway.staged());
     assert!(gateway.records().is_empty());
     gate.open();
-    gateway.assert_serves(&origin.url(PATH), &body);
+    gateway.assert_serves(&url, &body);
 }
 
 #[test]
@@ -154,30 +148,28 @@ fn tunnel_does_not_block_stop_beyond_grace() {
 
 #[test]
 fn sighup_loads_valid_configuration() {
-    let origin = Origin::start();
-    let body = archive(5, 5000);
-    origin.serve(PATH, Reply::file(&body));
-    let mut gateway = Gateway::builder().origin(&origin).relay().start();
-    gateway.assert_serves(&origin.url(PATH), &body);
-    gateway.await_stored(&origin.url(PATH));
+    let (_origin, mut gateway, body, url) = Scene::of(PATH, archive(5, 5000))
+        .gateway(Builder::relay)
+        .start();
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
     gateway.reload(|builder| builder.set("policy.deny_hosts", "[\"127.0.0.1\"]"));
     let refused = eventually("the new rules are in force", || {
-        Some(gateway.get(&origin.url(PATH)).send()).filter(|answer| answer.status != 200)
+        Some(gateway.get(&url).send()).filter(|answer| answer.status != 200)
     });
     refused.assert_problem(403);
     gateway.reload(|builder| builder.set("policy.deny_hosts", "[]"));
     let answer = eventually("the old rules are in force again", || {
-        Some(gateway.get(&origin.url(PATH)).send()).filter(|answer| answer.status != 403)
+        Some(gateway.get(&url).send()).filter(|answer| answer.status != 403)
     });
     answer.assert_body(200, &body);
 }
 
 #[test]
 fn invalid_file_on_sighup_keeps_old_configuration() {
-    let origin = Origin::start();
-    let body = archive(6, 5000);
-    origin.serve(PATH, Reply::file(&body));
-    let mut gateway = Gateway::builder().origin(&origin).relay().start();
+    let (_origin, mut gateway, body, url) = Scene::of(PATH, archive(6, 5000))
+        .gateway(Builder::relay)
+        .start();
     fs::write(
         gateway.file(),
         "[policy]\ndeny_hosts = [\"127.0.0.1\"]\nno_such_key = 1\n",
@@ -188,28 +180,28 @@ fn invalid_file_on_sighup_keeps_old_configuration() {
         matches!(event["level"].as_str(), Some("WARN" | "ERROR"))
             && event.to_string().contains("no_such_key")
     });
-    gateway.assert_serves(&origin.url(PATH), &body);
+    gateway.assert_serves(&url, &body);
     fs::remove_file(gateway.file()).expect("the file exists");
     gateway.signal("HUP");
     gateway.log().wait_for_many("the missing file", 2, |event| {
         matches!(event["level"].as_str(), Some("WARN" | "ERROR"))
     });
-    gateway.assert_serves(&origin.url(PATH), &body);
+    gateway.assert_serves(&url, &body);
     // Millpond still reloads a valid file afterwards.
     gateway.reload(|builder| builder.set("policy.deny_suffixes", "[\".tar.gz\"]"));
     eventually("the better file is in force", || {
-        (gateway.get(&origin.url(PATH)).send().status == 403).then_some(())
+        (gateway.get(&url).send().status == 403).then_some(())
     });
 }
 
 #[test]
 fn reload_does_not_interrupt_running_responses() {
-    let origin = Origin::start();
-    let body = archive(7, 100_000);
     let gate = Gate::new();
-    origin.serve(PATH, Reply::file(&body).gate_at(50_000, &gate));
-    let mut gateway = Gateway::builder().origin(&origin).relay().start();
-    let mut answer = gateway.get(&origin.url(PATH)).open();
+    let (origin, mut gateway, body, url) = Scene::of(PATH, archive(7, 100_000))
+        .reply(|file| file.gate_at(50_000, &gate))
+        .gateway(Builder::relay)
+        .start();
+    let mut answer = gateway.get(&url).open();
     assert_same(&answer.read(50_000), &body[..50_000]);
     gateway.reload(|builder| builder.set("policy.deny_hosts", "[\"localhost\"]"));
     eventually("the new rules are in force", || {
@@ -217,5 +209,5 @@ fn reload_does_not_interrupt_running_responses() {
     });
     gate.open();
     assert_same(&answer.finish().body, &body[50_000..]);
-    gateway.await_stored(&origin.url(PATH));
+    gateway.await_stored(&url);
 }

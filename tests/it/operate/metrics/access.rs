@@ -1,6 +1,6 @@
 //! Tests of the clients that may read `/metrics`, with and without nginx.
 
-use crate::harness::{Gateway, Nginx, Origin, Reply, Request, archive, eventually};
+use crate::harness::{Gateway, Nginx, Origin, Reply, Request, Scene, archive, eventually};
 
 /// Asserts the statuses of a request from several clients. A trusted proxy names them.
 #[track_caller]
@@ -57,10 +57,8 @@ fn metrics_are_for_listed_clients() {
 
 #[test]
 fn metrics_path_and_methods_are_exact() {
-    let origin = Origin::start();
     let body = archive(1, 5000);
-    origin.serve("/metrics", Reply::ok(&body));
-    let gateway = Gateway::relaying(&origin);
+    let (_origin, gateway, url) = Scene::replying("/metrics", Reply::ok(&body));
     for (method, path, status) in [
         ("GET", "/metrics?x=y", 200),
         ("POST", "/metrics", 405),
@@ -78,10 +76,7 @@ fn metrics_path_and_methods_are_exact() {
     let through_proxy = gateway.proxied("GET", &own).send();
     assert!(through_proxy.text().contains("millpond_ready 1"));
     // The page of another host is a target like any other.
-    gateway
-        .proxied("GET", &origin.url("/metrics"))
-        .send()
-        .assert_body(200, &body);
+    gateway.proxied("GET", &url).send().assert_body(200, &body);
     let open = gateway.request("GET", "/metrics");
     let open = open
         .header("Accept", "application/openmetrics-text; version=1.0.0")

@@ -5,7 +5,7 @@ use std::io::pipe;
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::harness::{Gateway, Origin, Reply, archive, run_with_outputs};
+use crate::harness::{Gateway, Origin, Reply, Scene, archive, run_with_outputs};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -34,10 +34,7 @@ fn run(folder: &Path, args: &[&str], stdout: impl Into<Stdio>) -> (Option<i32>, 
 
 #[test]
 fn broken_stdout_ends_commands_quietly() {
-    let origin = Origin::start();
-    let body = archive(1, 300_000);
-    origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
+    let (origin, gateway, body, _) = Scene::relaying(PATH, archive(1, 300_000));
     let (url, gateway_url, token) = (origin.url(PATH), gateway.url(""), gateway.token());
     let folder = tempfile::tempdir().expect("a folder can be made");
     fs::write(folder.path().join("token"), &token).expect("the folder can be written");

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Body, Gateway, Origin, Reply, Tool, archive, millpond};
+use crate::harness::{Body, Origin, Reply, Scene, Tool, archive, millpond};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millpond");
 
@@ -97,12 +97,9 @@ fn top_prints_plain_lines_into_pipe() {
 
 #[test]
 fn top_names_hosts_with_token() {
-    let origin = Origin::start();
-    let body = archive(3, 40_000);
-    origin.serve("/x-1.0.tar.gz", Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url("/x-1.0.tar.gz"), &body);
-    gateway.await_stored(&origin.url("/x-1.0.tar.gz"));
+    let (_origin, gateway, body, url) = Scene::relaying("/x-1.0.tar.gz", archive(3, 40_000));
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
     let folder = tempfile::tempdir().expect("a folder can be made");
     let run = gateway.run_command(folder.path(), &["top", "-n", "2", "--json"]);
     run.assert_success();

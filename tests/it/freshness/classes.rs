@@ -5,7 +5,7 @@ use millpond::limits::LimitsConfig;
 use millpond::model::Target;
 use millpond::policy::{Class, Config, Policy};
 
-use crate::harness::{Builder, Gateway, Origin, Reply, archive, marked};
+use crate::harness::{Builder, Gateway, Origin, Reply, Scene, archive, marked};
 
 #[test]
 fn table_of_classes_holds() {
@@ -71,15 +71,11 @@ fn replaced_index_and_companion_are_served_at_once() {
 
 #[test]
 fn versioned_tarball_beside_an_index_is_kept() {
-    let origin = Origin::start();
     let (path, body) = ("/dists/sid/main/i18n/x-1.0.tar.gz", archive(1, 5000));
-    origin.serve(path, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url(path), &body);
-    gateway.await_stored(&origin.url(path));
-    gateway
-        .assert_serves(&origin.url(path), &body)
-        .assert_cache(&["hit"]);
+    let (origin, gateway, url) = Scene::replying(path, Reply::file(&body));
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
+    gateway.assert_serves(&url, &body).assert_cache(&["hit"]);
     assert_eq!(origin.count(path), 1);
 }
 
@@ -113,15 +109,11 @@ fn rule_class_wins_over_index_name() {
 
 #[test]
 fn file_named_by_query_is_stored() {
-    let origin = Origin::start();
     let (path, body) = ("/get.php?file=x-1.0.tar.gz", archive(1, 5000));
-    origin.serve(path, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url(path), &body);
-    gateway.await_stored(&origin.url(path));
-    gateway
-        .assert_serves(&origin.url(path), &body)
-        .assert_cache(&["hit"]);
+    let (origin, gateway, url) = Scene::replying(path, Reply::file(&body));
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
+    gateway.assert_serves(&url, &body).assert_cache(&["hit"]);
     assert_eq!(origin.count(path), 1);
 }
 

@@ -4,7 +4,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Gateway, Origin, Reply, archive, assert_same};
+use crate::harness::{Gateway, Origin, Reply, Scene, archive, assert_same};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -92,30 +92,26 @@ fn closed_idle_connection_is_no_failure() {
 
 #[test]
 fn oversized_response_head_gives_502() {
-    let origin = Origin::start();
     let mut reply = Reply::file(&archive(5, 5000));
     for number in 0..200 {
         reply = reply.header(&format!("X-Long-{number}"), &"x".repeat(8000));
     }
-    origin.serve(PATH, reply);
-    let gateway = Gateway::relaying(&origin);
-    gateway.get(&origin.url(PATH)).send().assert_problem(502);
+    let (_origin, gateway, url) = Scene::replying(PATH, reply);
+    gateway.get(&url).send().assert_problem(502);
     gateway.assert_nothing_stored();
 }
 
 #[test]
 fn invalid_representation_headers_are_dropped() {
-    let origin = Origin::start();
     let body = archive(6, 5000);
     let reply = Reply::ok(&body)
         .header("Last-Modified", "yesterday")
         .header("Content-Type", &"x".repeat(5000))
         .header("Content-Disposition", "attachment; filename=\"\u{e9}\"");
-    origin.serve(PATH, reply);
-    let gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url(PATH), &body);
-    gateway.await_stored(&origin.url(PATH));
-    let hit = gateway.assert_serves(&origin.url(PATH), &body);
+    let (_origin, gateway, url) = Scene::replying(PATH, reply);
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
+    let hit = gateway.assert_serves(&url, &body);
     assert_eq!(hit.header("last-modified"), None);
     assert!(
         hit.header("content-type")
@@ -323,15 +319,11 @@ fn connect_timeout_gives_504() {
 
 #[test]
 fn content_range_on_200_is_ignored() {
-    let origin = Origin::start();
-    let body = archive(13, 5000);
-    origin.serve(
-        PATH,
-        Reply::file(&body).header("Content-Range", "bytes 100-199/300"),
-    );
-    let gateway = Gateway::relaying(&origin);
+    let (_origin, gateway, body, url) = Scene::of(PATH, archive(13, 5000))
+        .reply(|file| file.header("Content-Range", "bytes 100-199/300"))
+        .start();
     for _ in 0..2 {
-        let answer = gateway.get(&origin.url(PATH)).send();
+        let answer = gateway.get(&url).send();
         if answer.status != 200 {
             return answer.assert_problem(502);
         }
@@ -341,6 +333,6 @@ fn content_range_on_200_is_ignored() {
             None,
             "a 200 has no Content-Range"
         );
-        gateway.await_stored(&origin.url(PATH));
+        gateway.await_stored(&url);
     }
 }

@@ -1,6 +1,6 @@
 //! Private addresses: they are refused in every notation and after name resolution.
 
-use crate::harness::{Gateway, Origin, Reply, archive};
+use crate::harness::{Gateway, Origin, Reply, Scene, archive};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -183,14 +183,13 @@ fn only_allowed_networks_are_reachable() {
 
 #[test]
 fn connection_uses_checked_address_of_name() {
-    let origin = Origin::start();
-    let body = archive(4, 2000);
-    origin.serve(PATH, Reply::file(&body));
     // `localhost` may have more addresses; the gateway skips those that are not allowed.
-    let gateway = Gateway::builder()
-        .origin(&origin)
-        .relay()
-        .set("policy.allow_networks", "[\"127.0.0.1/32\"]")
+    let (origin, gateway, body, _) = Scene::of(PATH, archive(4, 2000))
+        .gateway(|builder| {
+            builder
+                .relay()
+                .set("policy.allow_networks", "[\"127.0.0.1/32\"]")
+        })
         .start();
     gateway.assert_serves(&origin.named_url(PATH), &body);
     let asked = origin.request(PATH);

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::{assert_finding, findings, of_check};
 use crate::harness::{
-    Disk, Gateway, NameServer, Origin, Reply, Run, Trouble, archive, eventually, listen, millpond,
+    Disk, Gateway, NameServer, Origin, Reply, Run, Scene, Trouble, archive, eventually, listen,
+    millpond,
 };
 
 /// Longest time of all checks together, on a machine that is busy with other tests.
@@ -217,14 +218,8 @@ fn hosts_of_rules_are_asked() {
 
 #[test]
 fn open_alerts_are_reported() {
-    let origin = Origin::start();
-    origin.serve("/x-1.0.tar.gz", Reply::status(500));
-    let gateway = Gateway::builder()
-        .origin(&origin)
-        .relay()
-        .one_attempt()
-        .start();
-    gateway.get(&origin.url("/x-1.0.tar.gz")).send();
+    let (_origin, gateway, url) = Scene::replying("/x-1.0.tar.gz", Reply::status(500));
+    gateway.get(&url).send();
     eventually("the alert is reported", || {
         let all = asked(&gateway, &[]).documents();
         let found = of_check(&all, "incidents");

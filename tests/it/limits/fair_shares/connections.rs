@@ -3,7 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 
-use crate::harness::{Gateway, Origin, Reply, Waiting, archive, connect_from, eventually};
+use crate::harness::{Gateway, Scene, Waiting, archive, connect_from, eventually};
 use crate::http::tunnel::{listener, tunnelling_to};
 
 /// Sends a request for a target from another address.
@@ -14,15 +14,9 @@ pub(super) fn get_from(ip: &str, gateway: &Gateway, target: &str) -> Waiting {
 
 #[test]
 fn silent_connections_of_one_client_leave_others() {
-    let origin = Origin::start();
-    let body = archive(11, 20_000);
-    origin.serve("/x-1.0.tar.gz", Reply::file(&body));
-    let gateway = Gateway::builder()
-        .origin(&origin)
-        .relay()
-        .hard_descriptors(256)
+    let (_origin, gateway, body, url) = Scene::of("/x-1.0.tar.gz", archive(11, 20_000))
+        .gateway(|builder| builder.relay().hard_descriptors(256))
         .start();
-    let url = origin.url("/x-1.0.tar.gz");
     get_from("127.0.0.2", &gateway, &url)
         .head()
         .finish()

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use super::stage::{NAME, Stage};
-use crate::harness::{Gateway, Origin, Reply, archive, eventually, files_under, sha256};
+use crate::harness::{Gateway, Scene, archive, eventually, files_under, sha256};
 
 /// More entries than a look-up returns.
 const MANY: usize = 70;
@@ -109,15 +109,9 @@ fn removed_list_answers_no_more() {
 
 #[test]
 fn damaged_list_hides_no_other_list() {
-    let origin = Origin::start();
-    let body = archive(9, 4000);
     let path = "/x-1.0.tar.gz";
-    origin.serve(path, Reply::file(&body));
-    let mut gateway = Gateway::relaying(&origin);
-    import(
-        &gateway,
-        &format!("{}  {}\n", sha256(&body), origin.url(path)),
-    );
+    let (_origin, mut gateway, body, url) = Scene::relaying(path, archive(9, 4000));
+    import(&gateway, &format!("{}  {url}\n", sha256(&body)));
     gateway.stop();
     for ending in ["", "-wal", "-shm"] {
         // The last two exist only while the file is open.

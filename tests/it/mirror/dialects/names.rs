@@ -1,7 +1,7 @@
 //! Dialects that ask for a file by its name.
 
 use super::stage::{NAME, Stage};
-use crate::harness::{Gateway, Origin, Reply, archive};
+use crate::harness::{Builder, Gateway, Origin, Reply, Scene, archive};
 
 #[test]
 fn buildroot_asks_with_and_without_package() {
@@ -16,12 +16,9 @@ fn buildroot_asks_with_and_without_package() {
 
 #[test]
 fn buildroot_name_may_have_question_mark() {
-    let origin = Origin::start();
-    let body = archive(3, 4000);
-    origin.serve("/get?file=x-1.0.tar.gz", Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url("/get?file=x-1.0.tar.gz"), &body);
-    gateway.await_stored(&origin.url("/get?file=x-1.0.tar.gz"));
+    let (origin, gateway, body, url) = Scene::relaying("/get?file=x-1.0.tar.gz", archive(3, 4000));
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
     let path = "/mirror/buildroot/x/x-1.0.tar.gz";
     let answer = gateway.request("GET", path).send();
     answer.assert_body(200, &body);
@@ -255,12 +252,11 @@ fn second_target_serves_if_first_fails() {
 
 #[test]
 fn agents_that_follow_are_not_redirected() {
-    let origin = Origin::start();
-    let body = archive(4, 5000);
     let path = format!("/{NAME}");
-    origin.serve(&path, Reply::file(&body));
-    let gateway = Gateway::builder().origin(&origin).one_attempt().start();
-    let list = format!("{}  {}\n", crate::harness::sha256(&body), origin.url(&path));
+    let (_origin, gateway, body, url) = Scene::of(&path, archive(4, 5000))
+        .gateway(Builder::one_attempt)
+        .start();
+    let list = format!("{}  {url}\n", crate::harness::sha256(&body));
     let import = gateway.operate("PUT", "/api/v1/catalog");
     import.body(list.as_bytes()).send().assert_status(200);
     let request = gateway.request("GET", &format!("/mirror/buildroot/hello/{NAME}"));

@@ -6,25 +6,20 @@ use std::net::Shutdown;
 
 use super::{IMMUTABLE, PASS_THROUGH, behind_nginx};
 use crate::harness::{
-    Gateway, Nginx, Origin, Reply, Tool, Waiting, archive, assert_same, is_request_of,
+    Nginx, Origin, Reply, Scene, Tool, Waiting, archive, assert_same, is_request_of,
 };
 use crate::http::tunnel::listener;
 
 #[test]
 fn gateway_port_accepts_proxy_requests() {
-    let origin = Origin::start();
-    let body = archive(3, 50_000);
-    origin.serve(IMMUTABLE, Reply::file(&body));
+    let (origin, gateway, body, _) = Scene::of(IMMUTABLE, archive(3, 50_000))
+        .gateway(|builder| builder.one_attempt().behind_nginx())
+        .start();
     origin.serve("/_objects/x-7.0.tar.gz", Reply::file(&body));
     origin.serve(
         PASS_THROUGH,
         Reply::ok(&b"page\n".to_vec().into()).header("Set-Cookie", "a=b"),
     );
-    let gateway = Gateway::builder()
-        .origin(&origin)
-        .one_attempt()
-        .behind_nginx()
-        .start();
     let nginx = Nginx::before(&gateway);
     let folder = tempfile::tempdir().expect("a folder can be made");
     let proxy = nginx.addr().to_string();

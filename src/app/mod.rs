@@ -32,7 +32,7 @@ use crate::http::{
 };
 use crate::intercept::Interceptor;
 use crate::jobs::Jobs;
-use crate::limits::{AdmissionControl, UpstreamLimits, divide_descriptors};
+use crate::limits::{AdmissionControl, FdBudget, UpstreamLimits, divide_descriptors};
 use crate::logging::LogHealth;
 use crate::maintenance::Maintenance;
 use crate::metrics::Facts;
@@ -109,56 +109,33 @@ async fn start(
 ) -> Result<(Running, Reloadable), AppError> {
     let interceptor = Interceptor::load(&config.intercept, &config.gateway.state_dir)?;
     let budget = divide_descriptors(config.fetch.concurrency);
-    let listeners = Listeners::bind(&config.gateway.listen, &config.proxy.listen)
-        .await
-        .map_err(|error| AppError::System(error.to_string()))?;
+    let listeners = bind_ports(&config).await?;
     let name = instance_name(&config.gateway)?;
     let events = EventSink::new();
     let recorder = EventRecorder::start(&events);
     // The services may report incidents while they start.
-    let incidents = events.subscribe();
-    let page_events = events.subscribe();
-    let limits = FetchLimits {
-        concurrency: budget.fetches,
-        in_flight: budget.in_flight,
-        dial: budget.dial,
-    };
-    let services = build_services(&config, &name, limits, events).await?;
+    let (incidents, page_events) = (events.subscribe(), events.subscribe());
+    let services = build_services(&config, &name, &budget, events).await?;
     log_start(&config, source, &name, &budget, interceptor.as_ref());
     let notifier = Notifier::start(&config.notify, &name, incidents, &services.dialer)?;
     let facts = Arc::new(collect_facts(&services));
     let gateway = Arc::new(build_gateway(&config, &services, budget.upstream));
     let admin = Arc::new(build_admin(&config, &services, &gateway)?);
-    let scrubber = ObjectScrubber::new(services.repair_sources());
-    let jobs = start_jobs(&config, &admin, scrubber).await?;
+    let jobs = start_jobs(&config, &admin, &services).await?;
     let (live_page, page_feed) = open_page(&config, &facts).await?;
-    let service = HttpService::new(
+    let operator_services = OperatorServices {
+        admin,
+        jobs: Arc::clone(&jobs),
+        incidents: notifier.incidents(),
+        events: recorder.log(),
+    };
+    let service = Arc::new(HttpService::new(
         Arc::clone(&gateway),
-        OperatorServices {
-            admin,
-            jobs: Arc::clone(&jobs),
-            incidents: notifier.incidents(),
-            events: recorder.log(),
-        },
-        HttpConfig {
-            name,
-            proxy: config.proxy.clone(),
-            interceptor: interceptor.map(Arc::new),
-            settings: Settings::from_config(
-                &config.gateway,
-                config.host_table()?,
-                config.mirror.upstreams()?,
-            ),
-            users: DownloadUsers::load(&config.gateway.download_users_file)?,
-        },
-        Reports {
-            log,
-            facts: Arc::clone(&facts),
-            page: live_page.clone(),
-        },
+        operator_services,
+        http_config(&config, name, interceptor)?,
+        Reports::new(log, &facts, &live_page),
         AdmissionControl::new(budget.admission, &services.policy.client_share()),
-    );
-    let service = Arc::new(service);
+    ));
     let (maintenance, dns) = start_background(&config, &services)?;
     let server = HttpServer::start(listeners, &service, config.gateway.shutdown_grace.0)
         .map_err(|error| AppError::System(error.to_string()))?;
@@ -187,13 +164,40 @@ async fn start(
     Ok((running, reloadable))
 }
 
+async fn bind_ports(config: &Config) -> Result<Listeners, AppError> {
+    Listeners::bind(&config.gateway.listen, &config.proxy.listen)
+        .await
+        .map_err(|error| AppError::System(error.to_string()))
+}
+
+/// Returns the settings of the endpoints.
+fn http_config(
+    config: &Config,
+    name: String,
+    interceptor: Option<Interceptor>,
+) -> Result<HttpConfig, AppError> {
+    let (hosts, upstreams) = (config.host_table()?, config.mirror.upstreams()?);
+    Ok(HttpConfig {
+        name,
+        proxy: config.proxy.clone(),
+        interceptor: interceptor.map(Arc::new),
+        settings: Settings::from_config(&config.gateway, hosts, upstreams),
+        users: DownloadUsers::load(&config.gateway.download_users_file)?,
+    })
+}
+
 /// Builds the services on a thread for blocking work, since opening the cache folder blocks.
 async fn build_services(
     config: &Config,
     name: &str,
-    limits: FetchLimits,
+    budget: &FdBudget,
     events: EventSink,
 ) -> Result<Services, AppError> {
+    let limits = FetchLimits {
+        concurrency: budget.fetches,
+        in_flight: budget.in_flight,
+        dial: budget.dial,
+    };
     let (config, name) = (config.clone(), name.to_owned());
     let build = move || Services::build(&config, &name, OpenMode::Serve, &limits, events);
     let services = spawn_blocking(build)
@@ -259,8 +263,9 @@ fn build_gateway(config: &Config, services: &Services, max_upstream: usize) -> G
 async fn start_jobs(
     config: &Config,
     admin: &Arc<AdminService>,
-    scrubber: ObjectScrubber,
+    services: &Services,
 ) -> Result<Arc<Jobs>, AppError> {
+    let scrubber = ObjectScrubber::new(services.repair_sources());
     let (state_dir, admin) = (config.gateway.state_dir.clone(), Arc::clone(admin));
     spawn_blocking(move || Arc::new(Jobs::start(&state_dir, admin, scrubber)))
         .await

@@ -68,7 +68,7 @@ pub async fn serve(
         ClientStream::Plain(stream) => stream,
         ClientStream::Tls(stream) => return reject_nested(*stream, log, peer, &routes).await,
     };
-    let mut client = ConnectClient {
+    let client = ConnectClient {
         stream,
         early: [&parts.read_buf[..], &buffered[..]].concat(),
         log,
@@ -82,34 +82,51 @@ pub async fn serve(
         },
         peer,
     };
+    match admit(&routes, &request, &client).await {
+        Ok(_) if is_rejected => reject(client, &RequestError::Busy, &routes).await,
+        Ok((admitted, transfer)) => serve_admitted(client, admitted, transfer, &routes).await,
+        Err(error) => reject(client, &error, &routes).await,
+    }
+}
+
+/// Serves the connection as policy admits it.
+async fn serve_admitted(
+    client: ConnectClient,
+    admitted: AdmittedConnect,
+    transfer: PendingTransfer,
+    routes: &ConnectRoutes,
+) -> io::Result<()> {
     let service = &routes.service;
     let pool_client = client.facts.client;
-    let admitted = match admit(&routes, &request, &client).await {
-        Ok(_) if is_rejected => Err(RequestError::Busy),
-        admitted => admitted,
-    };
     match admitted {
-        Err(error) => send_error(&mut client, &error, service.name.as_str()).await,
-        Ok((AdmittedConnect::PlainHttp, _)) => serve_http(client, &routes).await,
-        Ok((AdmittedConnect::Https { host }, _)) => {
+        AdmittedConnect::PlainHttp => serve_http(client, routes).await,
+        AdmittedConnect::Https { host } => {
             let Some(interceptor) = &service.interceptor else {
                 return Ok(());
             };
-            connect_intercepted::serve(client, &host, interceptor, &routes).await
+            connect_intercepted::serve(client, &host, interceptor, routes).await
         }
-        Ok((AdmittedConnect::Tunnel(admitted), transfer)) => {
-            match open_tunnel(service, &admitted, pool_client, transfer).await {
+        AdmittedConnect::Tunnel(target) => {
+            match open_tunnel(service, &target, pool_client, transfer).await {
                 Ok(opened) => run_tunnel(client, opened, service).await,
-                Err(error) => send_error(&mut client, &error, service.name.as_str()).await,
+                Err(error) => reject(client, &error, routes).await,
             }
         }
-        Ok((AdmittedConnect::TunnelOrHttp(admitted), transfer)) => {
-            match open_tunnel(service, &admitted, pool_client, transfer).await {
-                Ok(opened) => serve_either(client, opened, &routes).await,
-                Err(error) => send_error(&mut client, &error, service.name.as_str()).await,
+        AdmittedConnect::TunnelOrHttp(target) => {
+            match open_tunnel(service, &target, pool_client, transfer).await {
+                Ok(opened) => serve_either(client, opened, routes).await,
+                Err(error) => reject(client, &error, routes).await,
             }
         }
     }
+}
+
+async fn reject(
+    mut client: ConnectClient,
+    error: &RequestError,
+    routes: &ConnectRoutes,
+) -> io::Result<()> {
+    send_error(&mut client, error, routes.service.name.as_str()).await
 }
 
 /// Rejects a `CONNECT` inside an intercepted one.

@@ -56,96 +56,139 @@ pub async fn serve(
         };
         return Box::pin(proxy_endpoint::serve(proxied, service, guard)).await;
     }
-    Box::pin(serve_own_name(request, payload, service, &origin, guard)).await
+    let own = OwnRequest {
+        request,
+        service,
+        origin: &origin,
+        guard,
+    };
+    Box::pin(serve_own_name(own, payload)).await
 }
 
 /// Serves a request in origin form for the gateway itself: a page, the API, or a target.
-async fn serve_own_name(
-    request: &HttpRequest,
-    payload: Payload,
-    service: &HttpService,
-    origin: &RequestOrigin,
+async fn serve_own_name(own: OwnRequest<'_>, payload: Payload) -> HttpResponse {
+    match Destination::of(own.request, own.origin) {
+        Destination::Metrics => own.serve_metrics().await,
+        Destination::Page(page) => own.serve_page(page),
+        Destination::Options => own.serve_options(),
+        Destination::Api(place) => own.serve_api(place, payload).await,
+        Destination::Ui(place) => own.serve_ui(place).await,
+        Destination::Mirror(path) => own.serve_mirror(path, payload).await,
+        Destination::Target => own.serve_target().await,
+    }
+}
+
+/// A request for the gateway itself.
+struct OwnRequest<'a> {
+    request: &'a HttpRequest,
+    service: &'a HttpService,
+    origin: &'a RequestOrigin,
     guard: RequestGuard,
-) -> HttpResponse {
-    let respond = |endpoint, uri: LogUri| {
-        let log = service
-            .begin_log(origin.client, endpoint, request.method().as_str(), uri)
-            .with_user_agent(request.headers());
-        Responder::new(request, service, Endpoint::Gateway, log, guard)
-    };
-    let error = match Destination::of(request, origin) {
-        Destination::Metrics => {
-            let responder = respond(RequestEndpoint::Metrics, METRICS_PATH.to_owned().into());
-            let page = metrics_page::serve(request, service, origin.client, responder);
-            return Box::pin(page).await;
+}
+
+impl<'a> OwnRequest<'a> {
+    async fn serve_metrics(self) -> HttpResponse {
+        let (request, service, client) = (self.request, self.service, self.origin.client);
+        let responder = self.respond(RequestEndpoint::Metrics, METRICS_PATH.to_owned().into());
+        Box::pin(metrics_page::serve(request, service, client, responder)).await
+    }
+
+    fn serve_page(self, page: BuiltinPage) -> HttpResponse {
+        if let Err(error) = admit_page(page, self.origin, self.service) {
+            return self.reject(&error);
         }
-        Destination::Page(page) => match admit_page(page, origin, service) {
-            Ok(()) => {
-                let path = origin.path().unwrap_or_default().to_owned();
-                let response = builtin_pages::serve(page, request, service);
-                return respond(page.endpoint(), path.into()).send_page(response);
-            }
-            Err(error) => error,
-        },
-        Destination::Options => match admit_client(origin, service) {
-            Ok(_) => {
-                let page = options::page(Endpoint::Gateway);
-                return respond(RequestEndpoint::Gateway, "*".to_owned().into()).send_page(page);
-            }
-            Err(error) => error,
-        },
-        Destination::Api { path, query } => match admit_client(origin, service) {
-            Ok(transfer) => {
-                let responder = respond(RequestEndpoint::Api, path.to_owned().into());
-                let api_request = ApiRequest {
-                    service,
-                    request,
-                    origin,
-                    payload,
-                    path,
-                    query,
-                };
-                return Box::pin(api::serve(api_request, transfer, responder)).await;
-            }
-            Err(error) => error,
-        },
-        Destination::Ui { path, query } => match admit_client(origin, service) {
-            Ok(_) => {
-                let responder = respond(RequestEndpoint::Page, path.to_owned().into());
-                let ui_request = UiRequest {
-                    service,
-                    request,
-                    origin,
-                    path,
-                    query,
-                };
-                return Box::pin(ui_endpoint::serve(ui_request, responder)).await;
-            }
-            Err(error) => error,
-        },
-        Destination::Mirror(path) => {
-            let uri = Target::redact(origin.form.as_str()).into();
-            let responder = respond(RequestEndpoint::Mirror, uri);
-            let mirror = MirrorRequest {
-                service,
-                request,
-                origin,
-                payload,
-                path,
-            };
-            return Box::pin(mirror_endpoint::serve(mirror, responder)).await;
+        let path = self.origin.path().unwrap_or_default().to_owned();
+        let response = builtin_pages::serve(page, self.request, self.service);
+        self.respond(page.endpoint(), path.into())
+            .send_page(response)
+    }
+
+    fn serve_options(self) -> HttpResponse {
+        if let Err(error) = admit_client(self.origin, self.service) {
+            return self.reject(&error);
         }
-        Destination::Target => match read_for_user(request, origin, service, None).await {
+        let page = options::page(Endpoint::Gateway);
+        self.respond(RequestEndpoint::Gateway, "*".to_owned().into())
+            .send_page(page)
+    }
+
+    async fn serve_api(self, (path, query): (&str, &str), payload: Payload) -> HttpResponse {
+        let transfer = match admit_client(self.origin, self.service) {
+            Ok(transfer) => transfer,
+            Err(error) => return self.reject(&error),
+        };
+        let api_request = ApiRequest {
+            service: self.service,
+            request: self.request,
+            origin: self.origin,
+            payload,
+            path,
+            query,
+        };
+        let responder = self.respond(RequestEndpoint::Api, path.to_owned().into());
+        Box::pin(api::serve(api_request, transfer, responder)).await
+    }
+
+    async fn serve_ui(self, (path, query): (&str, &str)) -> HttpResponse {
+        if let Err(error) = admit_client(self.origin, self.service) {
+            return self.reject(&error);
+        }
+        let ui_request = UiRequest {
+            service: self.service,
+            request: self.request,
+            origin: self.origin,
+            path,
+            query,
+        };
+        let responder = self.respond(RequestEndpoint::Page, path.to_owned().into());
+        Box::pin(ui_endpoint::serve(ui_request, responder)).await
+    }
+
+    async fn serve_mirror(self, path: MirrorPath<'_>, payload: Payload) -> HttpResponse {
+        let mirror = MirrorRequest {
+            service: self.service,
+            request: self.request,
+            origin: self.origin,
+            payload,
+            path,
+        };
+        let uri = Target::redact(self.origin.form.as_str()).into();
+        let responder = self.respond(RequestEndpoint::Mirror, uri);
+        Box::pin(mirror_endpoint::serve(mirror, responder)).await
+    }
+
+    async fn serve_target(self) -> HttpResponse {
+        match read_for_user(self.request, self.origin, self.service, None).await {
             Ok(cache_request) => {
                 let log_uri = LogUri::Target(cache_request.target.clone());
-                let responder = respond(RequestEndpoint::Gateway, log_uri);
-                return responder.serve(cache_request).await;
+                let responder = self.respond(RequestEndpoint::Gateway, log_uri);
+                responder.serve(cache_request).await
             }
-            Err(error) => error,
-        },
-    };
-    let uri = Target::redact(origin.form.as_str()).into();
-    respond(RequestEndpoint::Gateway, uri).send_error(&error)
+            Err(error) => self.reject(&error),
+        }
+    }
+
+    fn reject(self, error: &RequestError) -> HttpResponse {
+        let uri = Target::redact(self.origin.form.as_str()).into();
+        self.respond(RequestEndpoint::Gateway, uri)
+            .send_error(error)
+    }
+
+    /// Begins the log entry of the response.
+    fn respond(self, endpoint: RequestEndpoint, uri: LogUri) -> Responder<'a> {
+        let method = self.request.method().as_str();
+        let log = self
+            .service
+            .begin_log(self.origin.client, endpoint, method, uri)
+            .with_user_agent(self.request.headers());
+        Responder::new(
+            self.request,
+            self.service,
+            Endpoint::Gateway,
+            log,
+            self.guard,
+        )
+    }
 }
 
 /// Serves a request at a name of `[[hosts]]`.
@@ -182,15 +225,10 @@ enum Destination<'a> {
     Page(BuiltinPage),
     /// `OPTIONS *`.
     Options,
-    Api {
-        path: &'a str,
-        query: &'a str,
-    },
-    /// The operators' page.
-    Ui {
-        path: &'a str,
-        query: &'a str,
-    },
+    /// Path and query below the API.
+    Api((&'a str, &'a str)),
+    /// Path and query below the operators' page.
+    Ui((&'a str, &'a str)),
     /// A file or an index below `/mirror/`.
     Mirror(MirrorPath<'a>),
     Target,
@@ -207,10 +245,10 @@ impl<'a> Destination<'a> {
             Self::Page(page)
         } else if options::asks_gateway(request, &origin.form) {
             Self::Options
-        } else if let Some((path, query)) = api::path_and_query(&origin.form) {
-            Self::Api { path, query }
-        } else if let Some((path, query)) = ui_endpoint::path_and_query(&origin.form) {
-            Self::Ui { path, query }
+        } else if let Some(place) = api::path_and_query(&origin.form) {
+            Self::Api(place)
+        } else if let Some(place) = ui_endpoint::path_and_query(&origin.form) {
+            Self::Ui(place)
         } else if let Some(path) = mirror_endpoint::mirror_path(&origin.form) {
             Self::Mirror(path)
         } else {

@@ -40,7 +40,6 @@ pub async fn serve(
         .map(Rc::clone)
         .expect("the server stores the state of every connection");
     state.begin_request();
-    let framing_error = state.framing_error();
     let is_rejected = state.is_rejected();
     let is_health = port == Port::Gateway
         && BuiltinPage::from_path(request.path()).is_some_and(BuiltinPage::is_health);
@@ -53,56 +52,91 @@ pub async fn serve(
     };
     let is_overloaded = permit.is_none() && !is_health;
     let guard = RequestGuard::new(Rc::clone(&state), permit);
-    let mut response = match port {
-        _ if let Some(error) = framing_error => {
-            reject_malformed(port, error, &request, &service, guard)
-        }
-        _ if is_overloaded => reject(port, &RequestError::Busy, &request, &service, guard),
-        _ if state.expectation() == Expectation::Unknown => {
-            let error = RequestError::ExpectationFailed;
-            reject(port, &error, &request, &service, guard)
-        }
-        _ if is_intercepted(&request) && state.wants_other_protocol() => {
-            reject_counted(port, RequestError::OtherProtocol, &request, &service, guard)
-        }
-        _ if !is_registered(request.method().as_str()) => {
-            let error = RequestError::UnknownMethod(request.method().to_string());
-            reject_counted(port, error, &request, &service, guard)
-        }
-        Port::Gateway => {
-            let origin = RequestOrigin::from_gateway_port(&request, &service.settings.load());
-            let served = pin!(gateway_endpoint::serve(
-                &request, payload, &service, origin, guard
-            ));
-            state.hashing().observe(served).await
-        }
-        Port::Proxy => {
-            let origin = RequestOrigin::from_proxy_port(&request);
-            let own = origin.at_own_gateway(&request, &service.settings.load());
-            if let Some(own) = own.filter(|_| intercepted::is_inside(&request, &origin)) {
-                let served = pin!(gateway_endpoint::serve(
-                    &request, payload, &service, own, guard
-                ));
-                state.hashing().observe(served).await
-            } else {
-                let proxied = ProxyRequest {
-                    request: &request,
-                    payload,
-                    origin: &origin,
-                };
-                let served = pin!(proxy_endpoint::serve(proxied, &service, guard));
-                state.hashing().observe(served).await
-            }
-        }
+    let rejection = EntryRejection::of(&request, &state, is_overloaded);
+    let mut response = if let Some(rejection) = rejection {
+        rejection.send(port, &request, &service, guard)
+    } else {
+        let served = pin!(serve_endpoint(port, &request, payload, &service, guard));
+        state.hashing().observe(served).await
     };
     // A client that was not asked for its body may send it or the next request.
-    let is_next_unknown = framing_error.is_some() || state.awaits_continue();
+    let is_next_unknown = state.framing_error().is_some() || state.awaits_continue();
     if is_rejected || is_next_unknown || service.admission.is_nearly_full(state.facts().client) {
         let head = response.head_mut();
         head.set_connection_type(ConnectionType::Close);
     }
     state.begin_response();
     response
+}
+
+/// Serves a request at its endpoint. A request for the gateway itself may come through the proxy
+/// port.
+async fn serve_endpoint(
+    port: Port,
+    request: &HttpRequest,
+    payload: Payload,
+    service: &HttpService,
+    guard: RequestGuard,
+) -> HttpResponse {
+    if port == Port::Gateway {
+        let origin = RequestOrigin::from_gateway_port(request, &service.settings.load());
+        return gateway_endpoint::serve(request, payload, service, origin, guard).await;
+    }
+    let origin = RequestOrigin::from_proxy_port(request);
+    let own = origin.at_own_gateway(request, &service.settings.load());
+    if let Some(own) = own.filter(|_| intercepted::is_inside(request, &origin)) {
+        return gateway_endpoint::serve(request, payload, service, own, guard).await;
+    }
+    let proxied = ProxyRequest {
+        request,
+        payload,
+        origin: &origin,
+    };
+    proxy_endpoint::serve(proxied, service, guard).await
+}
+
+/// EntryRejection of a request before its endpoint.
+enum EntryRejection {
+    /// The request cannot be read.
+    Malformed(FramingError),
+    Refused(RequestError),
+    /// The request counts as one of its client.
+    Counted(RequestError),
+}
+
+impl EntryRejection {
+    /// Returns the rejection of a request that is malformed or not supported, or for which no
+    /// permit is left.
+    fn of(request: &HttpRequest, state: &ConnectionState, is_overloaded: bool) -> Option<Self> {
+        if let Some(error) = state.framing_error() {
+            Some(Self::Malformed(error))
+        } else if is_overloaded {
+            Some(Self::Refused(RequestError::Busy))
+        } else if state.expectation() == Expectation::Unknown {
+            Some(Self::Refused(RequestError::ExpectationFailed))
+        } else if is_intercepted(request) && state.wants_other_protocol() {
+            Some(Self::Counted(RequestError::OtherProtocol))
+        } else if !is_registered(request.method().as_str()) {
+            let method = request.method().to_string();
+            Some(Self::Counted(RequestError::UnknownMethod(method)))
+        } else {
+            None
+        }
+    }
+
+    fn send(
+        self,
+        port: Port,
+        request: &HttpRequest,
+        service: &HttpService,
+        guard: RequestGuard,
+    ) -> HttpResponse {
+        match self {
+            Self::Malformed(error) => reject_malformed(port, error, request, service, guard),
+            Self::Refused(error) => reject(port, &error, request, service, guard),
+            Self::Counted(error) => reject_counted(port, error, request, service, guard),
+        }
+    }
 }
 
 /// Rejects a request that counts as one of its client. A denied client learns nothing else.

@@ -68,6 +68,17 @@ pub struct Reports {
     pub page: LivePage,
 }
 
+impl Reports {
+    #[must_use]
+    pub fn new(log: LogHealth, facts: &Arc<Facts>, page: &LivePage) -> Self {
+        Self {
+            log,
+            facts: Arc::clone(facts),
+            page: page.clone(),
+        }
+    }
+}
+
 /// Settings of `[gateway]`, `[[hosts]]` and `[mirror]` that a reload replaces.
 #[derive(Debug, Clone)]
 pub struct Settings {

@@ -11,6 +11,7 @@ mod conditions;
 mod expand;
 mod expression;
 mod extent;
+mod forge;
 mod functions;
 mod logical_lines;
 mod macro_table;

@@ -8,14 +8,14 @@ use super::macro_table::{MacroDefinition, MacroTable, Parameters};
 use super::options::SpecOptions;
 
 /// Name, parameters and body. The bodies are written as RPM macros.
-const STANDARD: [(&str, Parameters, &str); 24] = {
+const STANDARD: [(&str, Parameters, &str); 27] = {
     use Parameters::{None, Some};
     [
         // Rust, Python, Go, forges.
         (
             "crates_source",
             Some,
-            "%{__compose:crate|%{__crates_url}|%{?1}%{!?1:%{crate}}|\
+            "%{__compose:crate|%{__crates_url}|%{?1}%{!?1:%{?crate}%{!?crate:%{name}}}|\
              %{?2}%{!?2:%{?crate_version}%{!?crate_version:%{version}}}}",
         ),
         (
@@ -31,16 +31,18 @@ const STANDARD: [(&str, Parameters, &str); 24] = {
             "%{?forgeurl}%{!?forgeurl:https://%{goipath}}",
         ),
         (
-            "gosource",
-            Some,
-            "%{__compose:forge|%{gourl}|%{?tag}|%{?commit}|%{version}|%{?archiveext}}",
+            "__forge_fields",
+            None,
+            "%{?goipath:%{gourl}}%{!?goipath:%{forgeurl0}}|\
+             %{?tag0}%{!?tag0:%{?tag}}|%{?commit0}%{!?commit0:%{?commit}}|\
+             %{?branch0}%{!?branch0:%{?branch}}|%{version}|%{?archiveext}",
         ),
+        ("gosource", Some, "%{forgesource}"),
+        ("forgesource", Some, "%{__compose:forge|%{__forge_fields}}"),
         (
-            "forgesource",
-            Some,
-            "%{__compose:forge|%{?forgeurl0}%{!?forgeurl0:%{forgeurl}}|\
-             %{?tag0}%{!?tag0:%{?tag}}|%{?commit0}%{!?commit0:%{?commit}}|%{version}|\
-             %{?archiveext}}",
+            "archivename",
+            None,
+            "%{__compose:archive|%{__forge_fields}}",
         ),
         ("forgesource0", None, "%{forgesource}"),
         ("forgesource1", None, FORGE_1),
@@ -59,6 +61,8 @@ const STANDARD: [(&str, Parameters, &str); 24] = {
             Some,
             "%{__compose:no_tilde|%{?2}%{!?2:%{version}}|%{?1}%{!?1:-}}",
         ),
+        // The version of R has dashes.
+        ("R_rpm_version", Some, "%{gsub %{1} - .}"),
         // Declarations without a text.
         ("forgemeta", Some, ""),
         ("gometa", Some, ""),
@@ -71,12 +75,12 @@ const STANDARD: [(&str, Parameters, &str); 24] = {
     ]
 };
 
-const FORGE_1: &str =
-    "%{__compose:forge|%{forgeurl1}|%{?tag1}|%{?commit1}|%{?version1}|%{?archiveext1}}";
-const FORGE_2: &str =
-    "%{__compose:forge|%{forgeurl2}|%{?tag2}|%{?commit2}|%{?version2}|%{?archiveext2}}";
-const FORGE_3: &str =
-    "%{__compose:forge|%{forgeurl3}|%{?tag3}|%{?commit3}|%{?version3}|%{?archiveext3}}";
+const FORGE_1: &str = "%{__compose:forge|%{forgeurl1}|%{?tag1}|%{?commit1}|%{?branch1}|\
+     %{?version1}|%{?archiveext1}}";
+const FORGE_2: &str = "%{__compose:forge|%{forgeurl2}|%{?tag2}|%{?commit2}|%{?branch2}|\
+     %{?version2}|%{?archiveext2}}";
+const FORGE_3: &str = "%{__compose:forge|%{forgeurl3}|%{?tag3}|%{?commit3}|%{?branch3}|\
+     %{?version3}|%{?archiveext3}}";
 
 /// Returns the macros that are defined at the start of a spec.
 pub fn initial_macros(options: &SpecOptions) -> MacroTable {

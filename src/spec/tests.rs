@@ -24,6 +24,66 @@ fn urls(lines: &str) -> Vec<String> {
 }
 
 #[test]
+fn macros_of_source_packages_resolve() {
+    // The forms in which the macro packages of distributions document themselves.
+    let short = "0123456789ab";
+    let commit = format!("{short}cdef0123456789abcdef01234567");
+    for (lines, expected) in [
+        (
+            "%global forgeurl https://github.example.org/o/x\n%global tag r1\n%forgemeta\n\
+             URL: %{forgeurl}\nSource: %{forgesource}"
+                .to_owned(),
+            "https://github.example.org/o/x/archive/r1/x-r1.tar.gz".to_owned(),
+        ),
+        (
+            "%global forgeurl0 https://gitlab.example.org/g/x\n\
+             %global forgeurl1 https://pagure.example.org/n/y\n%global version1 3\n\
+             %forgemeta -a\nSource0: %{forgesource0}\nSource1: %{forgesource1}"
+                .to_owned(),
+            "https://gitlab.example.org/g/x/-/archive/1.2~rc1/x-1.2~rc1.tar.bz2 \
+             https://pagure.example.org/n/y/archive/3/n-y-3.tar.gz"
+                .to_owned(),
+        ),
+        (
+            format!(
+                "%global forgeurl https://bitbucket.example.org/o/x\n%global commit {commit}\n\
+                 %global archiveext zip\n%forgemeta\nSource: %{{forgesource}}"
+            ),
+            format!("https://bitbucket.example.org/o/x/get/{commit}.zip"),
+        ),
+        (
+            "%global goipath github.example.org/o/g/v2\n%global tag v1.2-rc1\n%gometa -L -f\n\
+             Source0: %{gosource}\nSource1: %{archivename}-vendor.tar.bz2"
+                .to_owned(),
+            "https://github.example.org/o/g/archive/v1.2-rc1/g-1.2-rc1.tar.gz".to_owned(),
+        ),
+        (
+            "%global crate y\nSource: %{crates_source}".to_owned(),
+            "https://crates.example.org/v1/y/1.2-rc1/download".to_owned(),
+        ),
+        (
+            "%global crate y\n%global crate_version 2.0.0-beta.1\nSource: %{crates_source}"
+                .to_owned(),
+            "https://crates.example.org/v1/y/2.0.0-beta.1/download".to_owned(),
+        ),
+        (
+            "Source: %{crates_source}".to_owned(),
+            "https://crates.example.org/v1/x/1.2-rc1/download".to_owned(),
+        ),
+        (
+            "Version: %R_rpm_version 1.0-3\nSource: %{url}/%{version}.tar.gz".to_owned(),
+            "https://example.org/x/1.0.3.tar.gz".to_owned(),
+        ),
+    ] {
+        assert_eq!(urls(&lines).join(" "), expected, "{lines}");
+    }
+    let spec = "Name: x\nVersion: 1.2\n%global forgeurl https://github.example.org/o/g\n\
+                Source1: %{archivename}-vendor.tar.bz2\n";
+    let local = list(spec).remove(0).local;
+    assert_eq!(local.as_deref(), Some("g-1.2-vendor.tar.bz2"));
+}
+
+#[test]
 fn own_and_built_in_macros_resolve() {
     for (lines, expected) in [
         (
@@ -60,25 +120,12 @@ fn own_and_built_in_macros_resolve() {
         ),
         ("Source: %{url}/%[1 + 1].zip", "https://example.org/x/2.zip"),
         (
-            "%global crate y\nSource: %{crates_source}",
-            "https://crates.example.org/v1/y/1.2-rc1/download",
-        ),
-        (
             "Source: %crates_source z 3.0",
             "https://crates.example.org/v1/z/3.0/download",
         ),
         (
             "%global pypi_name Yy\nSource: %{pypi_source}",
             "https://pypi.example.org/source/Y/Yy/Yy-1.2rc1.tar.gz",
-        ),
-        (
-            "%global forgeurl https://github.example.org/o/x\n%global tag r1\n%forgemeta\n\
-          Source: %{forgesource}",
-            "https://github.example.org/o/x/archive/r1/x-r1.tar.gz",
-        ),
-        (
-            "%global goipath github.example.org/o/g\n%gometa -f\nSource: %{gosource}",
-            "https://github.example.org/o/g/archive/v1.2-rc1/g-1.2-rc1.tar.gz",
         ),
         (
             "Source: %{url}/%{stable_kf6}/%{majmin_ver_kf6}/x.tar.xz",
@@ -193,6 +240,14 @@ fn unresolved_source_names_macro_and_line() {
         (
             "%global forgeurl https://example.org/o/x\nVersion: 1\nSource: %{forgesource}",
             "the source of kind forge in line 4: cannot be computed of these values",
+        ),
+        (
+            "Version: 1\nSource: %{forgesource}",
+            "%{forgeurl} in line 3: is not defined",
+        ),
+        (
+            "Name: R-y\nVersion: %R_rpm_version 1.0\nSource: %{cran_source}",
+            "%{cran_source} in line 4: is not defined",
         ),
     ] {
         assert_eq!(note(lines), expected, "{lines}");

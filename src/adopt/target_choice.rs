@@ -48,6 +48,13 @@ impl ChosenTargets {
         self.admitted.iter().map(Admitted::target)
     }
 
+    /// Adds a reason. Several lists may state the same URL.
+    fn note(&mut self, reason: String) {
+        if !self.notes.contains(&reason) {
+            self.notes.push(reason);
+        }
+    }
+
     fn has(&self, target: &Target) -> bool {
         self.targets().any(|known| known == target)
     }
@@ -83,7 +90,7 @@ impl TargetChoice<'_> {
         };
         chosen.is_confirmed |= stated.is_confirmed;
         if let Some(count) = stated.ambiguous {
-            chosen.notes.push(format!(
+            chosen.note(format!(
                 "{count} URLs have this name, and no digest decides"
             ));
         }
@@ -142,14 +149,12 @@ impl TargetChoice<'_> {
         let admitted = match self.policy.admit(target) {
             Ok(admitted) => admitted,
             Err(denied) => {
-                chosen.notes.push(format!("not under {url}: {denied}"));
+                chosen.note(format!("not under {url}: {denied}"));
                 return Ok(());
             }
         };
         if admitted.class() == Class::PassThrough {
-            chosen
-                .notes
-                .push(format!("not under {url}: files of this URL are not stored"));
+            chosen.note(format!("not under {url}: files of this URL are not stored"));
             return Ok(());
         }
         check_required(&admitted, digests)?;
@@ -171,7 +176,7 @@ impl TargetChoice<'_> {
             Some(_) => {}
             None => {
                 let text = "the name is no text that a URL can have; found by digest only";
-                chosen.notes.push(text.to_owned());
+                chosen.note(text.to_owned());
                 if !chosen.admitted.is_empty() {
                     return Ok(());
                 }
@@ -181,9 +186,7 @@ impl TargetChoice<'_> {
             Ok(admitted) => admitted,
             Err(denied) if chosen.admitted.is_empty() => return Err(denied.into()),
             Err(denied) => {
-                chosen
-                    .notes
-                    .push(format!("not found by its name: {denied}"));
+                chosen.note(format!("not found by its name: {denied}"));
                 return Ok(());
             }
         };

@@ -65,7 +65,7 @@ impl GatewayArgs {
     /// [`GatewayArgsError::Token`] if the file with the token cannot be used.
     pub fn token(&self) -> Result<Option<Secret>, GatewayArgsError> {
         let token = match &self.token_file {
-            Some(file) => Some(Secret::default().or_from_file("--token", file)?),
+            Some(file) => Some(Secret::from_file("--token-file", file)?),
             None => variable(TOKEN_VARIABLE).map(Secret::from),
         };
         let is_token = |token: &Secret| token.expose().bytes().all(|byte| byte.is_ascii_graphic());

@@ -42,15 +42,23 @@ impl Secret {
             let reason = format!("cannot be set together with {key}");
             return Err(ConfigError::new(file_key, reason));
         }
+        Self::from_file(&file_key, file)
+    }
+
+    /// Reads the secret from a file, which the key or option `key` names.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the file is unreadable or empty.
+    pub fn from_file(key: &str, file: &Path) -> Result<Self, ConfigError> {
         match read_secret(file) {
             Ok(text) if text.is_empty() => {
                 let reason = format!("{}: the file is empty", file.display());
-                Err(ConfigError::new(file_key, reason))
+                Err(ConfigError::new(key.to_owned(), reason))
             }
             Ok(text) => Ok(Self(text)),
             Err(error) => {
                 let reason = format!("{}: {error}", file.display());
-                Err(ConfigError::new(file_key, reason))
+                Err(ConfigError::new(key.to_owned(), reason))
             }
         }
     }

@@ -21,7 +21,7 @@ fn failed_commands_name_cause_and_remedy() {
     // Nothing listens on this port.
     let away = "127.0.0.1:1";
     let cannot_connect = "cannot connect to the gateway http://127.0.0.1:1";
-    let cases: [(&[&str], i32, &[&str]); 8] = [
+    let cases: [(&[&str], i32, &[&str]); 9] = [
         (
             &["status", "--gateway", away],
             1,
@@ -39,6 +39,11 @@ fn failed_commands_name_cause_and_remedy() {
             &["pin", &url, "--gateway", &address, "--token-file", "wrong"],
             1,
             &["the token is neither", "--token-file"],
+        ),
+        (
+            &["pin", &url, "--gateway", &address, "--token-file", "none"],
+            2,
+            &["--token-file: none: No such file"],
         ),
         (
             &["pin", &url, "--gateway", &address, "--token-file", "right"],

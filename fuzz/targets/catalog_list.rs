@@ -3,12 +3,15 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use millpond::catalog::ListFormat;
+use millpond::catalog::{BadLine, ListFormat, parse_apt_list};
 use millpond::dialects::{MirrorPath, Wanted};
 
 fuzz_target!(|text: &str| {
-    for format in ListFormat::ALL {
-        match format.parse(text) {
+    let formats = ListFormat::ALL.into_iter();
+    let lists = formats.map(|format| format.parse(text));
+    let apt = parse_apt_list(text, Some("https://example.org"));
+    for list in lists.chain([apt]) {
+        match list {
             Ok(entries) => {
                 for entry in entries {
                     assert!(
@@ -18,7 +21,12 @@ fuzz_target!(|text: &str| {
                     assert!(!entry.name.contains(['/', '\n', '\0']), "{entry:?}");
                 }
             }
-            Err(bad) => assert!((1..=text.lines().count()).contains(&bad.line), "{bad:?}"),
+            Err(BadLine { line, reason }) => {
+                assert!(
+                    (1..=text.lines().count()).contains(&line),
+                    "{line}: {reason}"
+                );
+            }
         }
     }
     let path = format!("/mirror/{text}");

@@ -11,7 +11,7 @@ mod query;
 use crate::cache::{Cache, CacheError, CatalogEntry};
 use crate::model::{Digest, Sha256};
 
-pub use formats::{BadLine, ListFormat};
+pub use formats::{BadLine, ListFormat, parse_apt_list};
 pub use query::{CatalogQuery, FileName, KnownFile, KnownHow};
 
 /// The catalog of this process.

@@ -2,6 +2,7 @@
 //!
 //! A list with a bad line has no entries: half of a list could make a name look unambiguous.
 
+mod apt;
 mod conandata;
 mod manifest;
 mod nix;
@@ -12,6 +13,8 @@ use std::str::FromStr;
 use super::query::FileName;
 use crate::cache::{CatalogEntry, EntryOrigin};
 use crate::model::{Digest, ExpectedDigests, Target};
+
+pub use apt::parse_apt_list;
 
 /// Format of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,19 +2,22 @@
 //!
 //! The main type is [`ListArgs`].
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use flate2::read::MultiGzDecoder;
+
 use crate::adopt::{ExcludedFiles, KnownSource, KnownSources, TooManySources};
 use crate::cache::{CatalogEntry, EntryOrigin};
-use crate::catalog::ListFormat;
+use crate::catalog::{ListFormat, parse_apt_list};
 use crate::cli::client::failure::Failure;
 use crate::cli::client::spec::{NamedDigests, SpecArgs, SpecProblems};
 use crate::cli::client::url_list::read_text;
 use crate::cli::output::OutputForm;
-use crate::lockfile::{LockfileError, RegistryBase, RegistryBases, parse_lockfile};
+use crate::lockfile::{LockfileError, RegistryBase, RegistryBases, RegistryKind, parse_lockfile};
 use crate::model::{ExpectedDigests, StoredHeaders, Target, file_names};
 use crate::spec::{SpecDefine, SpecSources};
 
@@ -36,13 +39,19 @@ const LIST_NAMES: [&str; 8] = [
 /// Suffixes of lists that are read in folders.
 const LIST_SUFFIXES: [&str; 4] = [".hash", ".nix", ".dsc", "conda-lock.yml"];
 
+/// Names of the lists of an apt archive. A client of apt keeps them as `<host>_<path>_<name>`.
+const APT_NAMES: [&str; 2] = ["Packages", "Sources"];
+
+/// Bound on an unpacked list of an apt archive, in bytes. `Sources` of Debian 12 has some 50 MB.
+const MAX_APT_BYTES: u64 = 256 << 20;
+
 #[derive(clap::Args)]
 pub struct ListArgs {
     /// Spec file, or folder that contains some: they state the URLs of sources
     #[arg(long, value_name = "PATH")]
     specs: Vec<PathBuf>,
-    /// Manifest, sources, .hash, distinfo, checksum or lock file, or folder that contains some:
-    /// they state digests and URLs
+    /// Manifest, sources, .hash, distinfo, Packages, Sources, checksum or lock file, or folder that
+    /// contains some: they state digests and URLs
     #[arg(long = "list", value_name = "PATH")]
     lists: Vec<PathBuf>,
     /// Macro in addition to those of the specs, as for rpmbuild
@@ -151,7 +160,7 @@ impl StatementReader {
                 if !is_hidden && depth < MAX_DEPTH {
                     self.add_folder(&path, depth + 1)?;
                 }
-            } else if kind.is_ok_and(|kind| kind.is_file()) && is_list_name(&name) {
+            } else if kind.is_ok_and(|kind| kind.is_file()) && is_list(&path, &name) {
                 self.add_list(&path)?;
             }
         }
@@ -161,9 +170,13 @@ impl StatementReader {
     /// Adds a list. One that cannot be read is reported.
     fn add_list(&mut self, path: &Path) -> Result<(), Failure> {
         let list = self.exclude(path);
-        let entries = read_text(path)
-            .map_err(|error| error.to_string())
-            .and_then(|text| self.entries_of(path, &text));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let entries = match apt_list(&name) {
+            Some(packing) => self.apt_entries(path, packing),
+            None => read_text(path)
+                .map_err(|error| error.to_string())
+                .and_then(|text| self.entries_of(path, &text)),
+        };
         let entries = match entries {
             Ok(entries) => entries,
             Err(problem) => {
@@ -182,6 +195,13 @@ impl StatementReader {
             )?;
         }
         Ok(())
+    }
+
+    /// Parses a list of an apt archive, whose paths are below the base URL for files.
+    fn apt_entries(&self, path: &Path, packing: AptPacking) -> Result<Vec<CatalogEntry>, String> {
+        let text = packing.read(path).map_err(|error| error.to_string())?;
+        let entries = parse_apt_list(&text, self.bases.get(RegistryKind::Files));
+        entries.map_err(|bad| format!("line {}: {}", bad.line, bad.reason))
     }
 
     /// Parses a list in the format that its name or its contents suggest.
@@ -233,8 +253,62 @@ impl StatementReader {
     }
 }
 
-fn is_list_name(name: &str) -> bool {
-    LIST_NAMES.contains(&name) || LIST_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+/// How a list of an apt archive is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AptPacking {
+    None,
+    Gzip,
+    /// A format that Millpond cannot unpack.
+    Other,
+}
+
+impl AptPacking {
+    fn read(self, path: &Path) -> io::Result<String> {
+        let file = File::open(path)?;
+        let reader: Box<dyn Read> = match self {
+            Self::None => Box::new(file),
+            Self::Gzip => Box::new(MultiGzDecoder::new(file)),
+            Self::Other => {
+                let text = "only gzip is unpacked here; unpack the list first";
+                return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+            }
+        };
+        let mut text = String::new();
+        let read_bytes = reader.take(MAX_APT_BYTES + 1).read_to_string(&mut text)?;
+        if read_bytes as u64 > MAX_APT_BYTES {
+            let text = format!("a list of apt has at most {MAX_APT_BYTES} bytes");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+        }
+        Ok(text)
+    }
+}
+
+/// Returns how a list of an apt archive is packed. `None` for the name of another file.
+fn apt_list(name: &str) -> Option<AptPacking> {
+    let (stem, packing) = match name.rsplit_once('.') {
+        Some((stem, "gz")) => (stem, AptPacking::Gzip),
+        Some((stem, "xz" | "bz2" | "lz4" | "zst")) => (stem, AptPacking::Other),
+        _ => (name, AptPacking::None),
+    };
+    let last = stem.rsplit('_').next().unwrap_or(stem);
+    APT_NAMES.contains(&last).then_some(packing)
+}
+
+/// Returns whether the same list lies in the folder unpacked, or else as gzip, which is read then.
+fn has_simpler_form(packed: &Path) -> bool {
+    let is_gzip = packed.extension().is_some_and(|suffix| suffix == "gz");
+    packed.with_extension("").exists() || (!is_gzip && packed.with_extension("gz").exists())
+}
+
+/// Returns whether a file in a folder is read, by its name.
+fn is_list(path: &Path, name: &str) -> bool {
+    match apt_list(name) {
+        Some(AptPacking::None) => true,
+        Some(_) => !has_simpler_form(path),
+        None => {
+            LIST_NAMES.contains(&name) || LIST_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+        }
+    }
 }
 
 /// Returns the entries of a file: one for each of its names.

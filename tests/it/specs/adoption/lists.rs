@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::depot::{Depot, of_file, tarball};
-use crate::harness::{Reply, sha256};
+use crate::harness::{Reply, gzip, sha256};
 
 /// Returns the hexadecimal digest of a body in another algorithm.
 fn sha512(body: &[u8]) -> String {
@@ -183,6 +183,70 @@ fn lock_file_and_sums_state_urls() {
     depot.gateway.assert_serves(&npm_url, &npm);
     assert_eq!(depot.origin.total(), 0);
     depot.assert_found("serde-1.0.0.crate", &one);
+}
+
+#[test]
+fn lists_of_apt_state_urls_and_digests() {
+    let depot = Depot::new();
+    let pool = "main/x/x_2.0-1_amd64.deb";
+    let package = depot.source(pool, 1);
+    // A client of apt keeps the epoch of a version in the name.
+    let cached = depot.source("x_1%3a2.0-1_amd64.deb", 1);
+    assert_eq!(package, cached);
+    let tar = depot.source("main/x/x_2.0.orig.tar.gz", 2);
+    let other = depot.source("main/y/y_1.0_all.deb", 3);
+    let packages = format!(
+        "Package: x\nVersion: 1:2.0-1\nArchitecture: amd64\nFilename: pool/{pool}\nSize: {}\n\
+         SHA256: {}\n\nPackage: y\nVersion: 1.0\nArchitecture: all\n\
+         Filename: pool/main/y/y_1.0_all.deb\nSHA256: {}\n",
+        package.len(),
+        sha256(&package),
+        sha256(b"other bytes")
+    );
+    let sources = format!(
+        "Package: x\nDirectory: pool/main/x\nChecksums-Sha256:\n {} {} x_2.0.orig.tar.gz\n",
+        sha256(&tar),
+        tar.len()
+    );
+    let dists = "dists/stable/main";
+    let name = format!("{dists}/binary-amd64/Packages.gz");
+    depot.write(&name, gzip(packages.as_bytes()));
+    // Beside the form that is read, the other one is no problem.
+    depot.write(&format!("{dists}/binary-amd64/Packages.xz"), "packed");
+    depot.write(&format!("{dists}/source/Sources"), sources);
+    let base = depot.origin.url("/debian");
+    let files = format!("files={base}");
+    let arguments = ["--list", "dists", "--registry", &files, "--force"];
+    let (code, documents) = depot.adopt_json(&arguments);
+    // The list states other bytes for the third file.
+    assert_eq!(code, Some(4), "{documents:#?}");
+    let error = &of_file(&documents, "main/y/y_1.0_all.deb")["error"];
+    assert!(
+        error["message"].to_string().contains("Packages.gz"),
+        "{error}"
+    );
+    depot
+        .gateway
+        .assert_serves(&format!("{base}/pool/{pool}"), &package);
+    depot
+        .gateway
+        .assert_serves(&format!("{base}/pool/main/x/x_2.0.orig.tar.gz"), &tar);
+    assert_eq!(depot.origin.total(), 0);
+    let url = format!("{base}/pool/{pool}");
+    for file in [pool, "x_1%3a2.0-1_amd64.deb"] {
+        let document = of_file(&documents, file);
+        assert_eq!(document["urls"][0], url, "{document}");
+    }
+    assert!(!depot.gateway.object_path(&other).exists());
+    // A list that cannot be unpacked is named, if no other form lies beside it.
+    let packed = depot.write("lists/deb.example.org_dists_stable_main_Packages.xz", "x");
+    let run = depot.adopt(&["--list", "lists", "--dry-run", "--force"]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let line = format!(
+        "millpond: lists/{}: only gzip is unpacked here; unpack the list first",
+        packed.file_name().expect("a file has a name").display()
+    );
+    assert!(run.stderr.lines().any(|found| found == line), "{run:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Package clients over an update of their mirror: each sees the new release at once, and gets all
 //! that it has fetched while the mirror is away. The tools are those of Debian. If a tool is not
-//! in Debian, or needs hundreds of megabytes, a test sends the requests that it sends.
+//! in Debian, or needs hundreds of megabytes, a test sends the requests that it sends. npm is run
+//! where it is installed.
 
 mod alpm;
 mod apt;
@@ -13,6 +14,7 @@ mod intercepted;
 mod language_replays;
 mod maven;
 mod mirror;
+mod npm;
 mod pip;
 mod recorded;
 mod rpm_md;

@@ -1,6 +1,10 @@
 //! Archives of the test packages: tar, gzip and zip without compression, written in memory. Equal
 //! contents give equal bytes. This file knows no package system.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest as _, Sha512};
+
 use crate::harness::Body;
 
 /// Mon, 01 Jan 2024 00:00:00 GMT, in seconds since 1970.
@@ -97,6 +101,11 @@ pub fn zip(entries: &[Entry]) -> Body {
     archive.extend_from_slice(&start.to_le_bytes());
     archive.extend_from_slice(&[0; 2]);
     archive.into()
+}
+
+/// Returns the SHA-512 of bytes in the form of Subresource Integrity.
+pub fn integrity(content: &[u8]) -> String {
+    format!("sha512-{}", BASE64_STANDARD.encode(Sha512::digest(content)))
 }
 
 /// Returns the fields that the two headers of a zip entry share.

@@ -82,6 +82,11 @@ impl Mirror {
 
     /// Publishes a file. A file with the same content keeps its date.
     pub fn put(&self, path: &str, content: &[u8], release: Release) {
+        self.put_with(path, content, release, &[]);
+    }
+
+    /// Publishes a file whose responses have further header fields.
+    pub fn put_with(&self, path: &str, content: &[u8], release: Release, fields: &[(&str, &str)]) {
         assert!(path.starts_with('/'), "{path} is a path");
         let mut files = self.files();
         if files.get(path).is_some_and(|known| **known == *content) {
@@ -94,6 +99,9 @@ impl Mirror {
             .header("ETag", &format!("\"{}\"", &sha256(&body)[..16]))
             .ranges()
             .conditional();
+        let reply = fields
+            .iter()
+            .fold(reply, |reply, (name, value)| reply.header(name, value));
         self.origin.serve(path, reply);
         files.insert(path.to_owned(), body);
     }

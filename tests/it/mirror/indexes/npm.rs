@@ -1,21 +1,14 @@
 //! npm with a rewritten registry: both forms of the versions of a package, and names with a scope.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha512};
 
 use super::stage::{ClientMachine, IndexStage, document};
-use crate::freshness::package_clients::archives::tar_gz;
+use crate::freshness::package_clients::archives::{integrity, tar_gz};
 use crate::harness::{Body, Reply, has_program};
 
 const ABBREVIATED: &str = "application/vnd.npm.install-v1+json";
-
-/// Returns the digest of a tarball in the form of npm.
-pub fn integrity(content: &[u8]) -> String {
-    format!("sha512-{}", BASE64_STANDARD.encode(Sha512::digest(content)))
-}
 
 /// Serves a package at the path that npm requests.
 fn serve_package(stage: &IndexStage, name: &str, dependencies: &Value) -> Body {

@@ -37,7 +37,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 pub use crate::passthrough::{
-    FailureKind, OriginError, PassThroughResponse, Tunnel, TunnelEnd, is_end_to_end_header,
+    FailureKind, IdleLimit, OriginError, PassThroughResponse, STOPPING_IDLE_TIMEOUT, Tunnel,
+    TunnelEnd, is_end_to_end_header,
 };
 pub use by_digest::DigestRequest;
 pub use config::{Config, MissPolicy, check_address};

@@ -19,7 +19,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::access_log::RequestLog;
 use super::client_info::{Port, canonical_address, is_own_authority};
-use super::connect_client::ConnectClient;
+use super::connect_client::{ConnectClient, log_stop};
 use super::connect_intercepted;
 use super::connect_response::{accept, send_error, write_error};
 use super::connect_routes::{ConnectRoutes, run_inside};
@@ -211,6 +211,10 @@ async fn serve_either(
                 _ => client.early.extend_from_slice(&byte),
             },
             () = sleep_until(deadline) => break FirstBytes::Other,
+            () = client.facts.stopping.notified() => {
+                log_stop(&client.log);
+                return Ok(());
+            }
         }
     };
     if found == FirstBytes::Http {
@@ -227,9 +231,12 @@ async fn serve_http(mut client: ConnectClient, routes: &ConnectRoutes) -> io::Re
     client.log.set_status(200);
     if client.early.is_empty() {
         let mut first = [0];
-        let peeked = timeout(HEAD_TIMEOUT, client.stream.peek(&mut first)).await;
+        let peeked = tokio::select! {
+            peeked = timeout(HEAD_TIMEOUT, client.stream.peek(&mut first)) => Some(peeked),
+            () = client.facts.stopping.notified() => None,
+        };
         client.early.extend_from_slice(match peeked {
-            Ok(Ok(1)) if FirstBytes::classify(&first) == FirstBytes::Tls => &first[..],
+            Some(Ok(Ok(1))) if FirstBytes::classify(&first) == FirstBytes::Tls => &first[..],
             _ => &[],
         });
     }

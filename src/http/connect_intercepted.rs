@@ -6,7 +6,7 @@
 use std::io;
 
 use super::client_info::canonical_address;
-use super::connect_client::ConnectClient;
+use super::connect_client::{CLIENT_CLOSED, ConnectClient, log_stop};
 use super::connect_response::{accept, send_error};
 use super::connect_routes::{ConnectRoutes, run_inside};
 use super::connection::{ClientConnection, ClientStream, InnerTransport};
@@ -16,9 +16,6 @@ use crate::intercept::{HandshakeError, Interceptor};
 use crate::limits::ConnectionPermit;
 use crate::metrics::{Outcome, TransferEnd};
 use crate::model::ClientNet;
-
-/// Logged status if the client has ended the handshake. The response to the `CONNECT` was 200.
-const CLIENT_CLOSED: u16 = 499;
 
 /// Logged status if the client has begun no handshake that Millpond can serve.
 const BAD_HANDSHAKE: u16 = 400;
@@ -49,10 +46,17 @@ pub async fn serve(
     accept(&mut client.stream, name).await?;
     client.log.set_status(200);
     let peer = ClientNet::from_address(canonical_address(client.peer));
-    let accepted = interceptor.accept(client.stream, &client.early, host).await;
+    let accepted = tokio::select! {
+        accepted = interceptor.accept(client.stream, &client.early, host) => Some(accepted),
+        () = client.facts.stopping.notified() => None,
+    };
     let intercepted = match accepted {
-        Ok(intercepted) => intercepted,
-        Err(error) => {
+        Some(Ok(intercepted)) => intercepted,
+        None => {
+            log_stop(&client.log);
+            return Ok(());
+        }
+        Some(Err(error)) => {
             if error.is_refusal() {
                 interceptor.warn_of_refusal(peer, host, &error.to_string());
             }

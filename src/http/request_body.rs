@@ -3,6 +3,7 @@
 //!
 //! The main functions are [`read_body`] and [`forward_body`].
 
+use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,15 +13,16 @@ use actix_web::web::{Bytes, Payload};
 use futures_util::stream::{try_unfold, unfold};
 use futures_util::{Stream, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use super::connection::ConnectionState;
+use crate::gateway::STOPPING_IDLE_TIMEOUT;
 
 /// Bound on chunks of a request body that wait for the origin.
 const BODY_QUEUE_LENGTH: usize = 8;
 
 /// Returns the body of `request`. The stream fails if the client sends nothing for `limit` while
-/// the reader waits.
+/// the reader waits, or for [`STOPPING_IDLE_TIMEOUT`] while the process stops.
 ///
 /// A client that waits for a 100 response gets it once the stream is read. A rejected client thus
 /// sends no body (RFC 9110, section 10.1.1).
@@ -31,18 +33,32 @@ pub fn read_body(
 ) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin + use<> {
     let state = request.conn_data::<Rc<ConnectionState>>().map(Rc::clone);
     Box::pin(try_unfold(
-        (state, body),
-        move |(mut state, mut body)| async move {
-            if let Some(state) = state.take() {
+        (state, body, true),
+        move |(state, mut body, is_first)| async move {
+            if let Some(state) = state.as_ref().filter(|_| is_first) {
                 state.request_continue();
             }
-            match timeout(limit, body.next()).await {
-                Ok(Some(chunk)) => Ok(Some((chunk?, (None, body)))),
-                Ok(None) => Ok(None),
-                Err(_) => Err(PayloadError::Incomplete(None)),
+            let chunk = tokio::select! {
+                biased;
+                chunk = body.next() => chunk,
+                () = sleep(limit) => return Err(PayloadError::Incomplete(None)),
+                () = stop_wait(state.as_deref()) => return Err(PayloadError::Incomplete(None)),
+            };
+            match chunk {
+                Some(chunk) => Ok(Some((chunk?, (state, body, false)))),
+                None => Ok(None),
             }
         },
     ))
+}
+
+/// Waits until a client may send nothing any longer, because the process stops.
+async fn stop_wait(state: Option<&ConnectionState>) {
+    match state {
+        Some(state) => state.facts().stopping.notified().await,
+        None => pending().await,
+    }
+    sleep(STOPPING_IDLE_TIMEOUT).await;
 }
 
 /// Returns the body of `request` for the client that sends it upstream.

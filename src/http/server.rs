@@ -287,6 +287,7 @@ async fn accept_client(
         client: connection_client(service, peer.ip()),
         gateway: is_at_gateway.then(|| SocketAddr::new(local_ip, context.gateway_address.port())),
         connect: None,
+        stopping: context.stopping.clone(),
     };
     // A failure costs only a little latency.
     stream.set_nodelay(true).ok();
@@ -300,7 +301,14 @@ async fn accept_client(
         tracing::warn!(%peer, "closed a connection that is not from gateway.trusted_proxies");
         return Err(DispatchError::Io(io::ErrorKind::PermissionDenied.into()));
     }
-    match timeout(HEAD_TIMEOUT, read_proxy_header(&mut stream)).await {
+    let header = tokio::select! {
+        header = timeout(HEAD_TIMEOUT, read_proxy_header(&mut stream)) => header,
+        // The library closes connections without a request at a stop, once it has them.
+        () = context.stopping.notified() => {
+            return Err(DispatchError::Io(io::ErrorKind::ConnectionAborted.into()));
+        }
+    };
+    match header {
         Ok(Ok(client)) => {
             let client = client.unwrap_or(peer);
             drop(permit);

@@ -10,7 +10,7 @@ use super::connect_client::ConnectClient;
 use super::connect_response::accept;
 use super::response_facts::ResponseFacts;
 use super::state::HttpService;
-use crate::gateway::{RequestError, Tunnel, TunnelEnd};
+use crate::gateway::{IdleLimit, RequestError, Tunnel, TunnelEnd};
 use crate::limits::{PendingTransfer, PoolClient, ResponsePermit, TransferPermit, TunnelPermit};
 use crate::metrics::TransferEnd;
 use crate::policy::AdmittedTunnel;
@@ -73,10 +73,11 @@ pub async fn relay(client: ConnectClient, opened: OpenTunnel, service: &HttpServ
     let (reader, writer) = client.stream.into_split();
     // Bytes that the client sent without waiting for the 200 belong to the tunnel.
     let reader = Cursor::new(client.early).chain(reader);
-    let idle_timeout = service.proxy.tunnel_idle_timeout.0;
-    let report = tunnel
-        .run(reader, writer, &transfer_permit, idle_timeout)
-        .await;
+    let idle = IdleLimit {
+        timeout: service.proxy.tunnel_idle_timeout.0,
+        stopping: client.facts.stopping.notified(),
+    };
+    let report = tunnel.run(reader, writer, &transfer_permit, idle).await;
     let end = match report.end {
         TunnelEnd::Closed => TransferEnd::Complete,
         TunnelEnd::Idle => TransferEnd::Idle,

@@ -19,7 +19,7 @@ pub use crate::origin::{FailureKind, Method, OriginError};
 pub use response::PassThroughResponse;
 
 pub use crate::model::is_end_to_end_header;
-pub use tunnel::{Tunnel, TunnelEnd, TunnelReport};
+pub use tunnel::{IdleLimit, STOPPING_IDLE_TIMEOUT, Tunnel, TunnelEnd, TunnelReport};
 
 /// Statuses with which origins refuse a HEAD that they would answer as GET.
 const HEAD_REFUSED: [u16; 3] = [403, 405, 501];

@@ -15,6 +15,19 @@ use crate::model::lock;
 /// Buffer size of each direction, in bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
 
+/// Time without a byte after which the process ends a tunnel or a request body while it stops. A
+/// transfer in progress has no such gap.
+pub const STOPPING_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// When a tunnel without any bytes ends.
+#[derive(Debug)]
+pub struct IdleLimit<S> {
+    /// Longest time in which neither side sends anything.
+    pub timeout: Duration,
+    /// Ready once the process stops. The time is at most [`STOPPING_IDLE_TIMEOUT`] then.
+    pub stopping: S,
+}
+
 /// Connection to the target of a tunnel.
 #[derive(Debug)]
 pub struct Tunnel {
@@ -26,7 +39,7 @@ pub struct Tunnel {
 pub enum TunnelEnd {
     /// Both sides closed their direction.
     Closed,
-    /// Neither side sent anything for the idle timeout.
+    /// Neither side sent anything within the limit.
     Idle,
     /// A connection failed.
     Broken(io::Error),
@@ -59,7 +72,7 @@ impl Tunnel {
         from_client: R,
         to_client: W,
         transfer_permit: &TransferPermit,
-        idle_timeout: Duration,
+        idle: IdleLimit<impl Future<Output = ()>>,
     ) -> TunnelReport
     where
         R: AsyncRead + Unpin,
@@ -86,7 +99,12 @@ impl Tunnel {
                 Ok((HalfClose::PeerGone(error), _) | (_, HalfClose::PeerGone(error)))
                 | Err(error) => TunnelEnd::Broken(error),
             },
-            () = activity.wait_until_idle(idle_timeout) => TunnelEnd::Idle,
+            () = activity.wait_until_idle(idle.timeout) => TunnelEnd::Idle,
+            () = async {
+                idle.stopping.await;
+                let timeout = idle.timeout.min(STOPPING_IDLE_TIMEOUT);
+                activity.wait_until_idle(timeout).await;
+            } => TunnelEnd::Idle,
         };
         TunnelReport {
             end,

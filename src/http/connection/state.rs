@@ -6,6 +6,8 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::task::{Context, Waker};
 
+use actix_server::GracefulShutdownSignal;
+
 use crate::cache::HashingSignal;
 use crate::http::framing_error::FramingError;
 use crate::http::request_head::{Expectation, HeadNotes};
@@ -76,6 +78,8 @@ pub struct ConnectionFacts {
     pub gateway: Option<SocketAddr>,
     /// `None` outside of a `CONNECT`.
     pub connect: Option<EnclosingConnect>,
+    /// Signal that the process stops. Waits for a client that sends nothing end then.
+    pub stopping: GracefulShutdownSignal,
 }
 
 impl ConnectionFacts {

@@ -24,3 +24,4 @@ mod service_manager;
 mod signals;
 mod swagger;
 mod ui;
+mod unfinished_requests;

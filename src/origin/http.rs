@@ -25,7 +25,7 @@ use super::response::{Response, ResponseHead};
 use super::reuse::{SendError, send};
 use super::tls::TrustedCertificates;
 use crate::dial::{Asker, Dialer};
-use crate::model::{ConfigError, HttpVersion, Scheme};
+use crate::model::{ConfigError, HttpVersion, Scheme, Target, accepted_types};
 use crate::policy::Admitted;
 
 /// Maximum time until the response to a request with a body. The idle timeout does not apply,
@@ -118,7 +118,7 @@ impl HttpOrigin {
         request: &mut OriginRequest,
         cookies: &ChainCookies,
     ) -> Result<Response, OriginError> {
-        let mut headers = request_headers(request, &self.own)?;
+        let mut headers = request_headers(request, hop.target(), &self.own)?;
         add_credentials(&mut headers, hop, request)?;
         if let (Some(cookie), false) = (
             cookies.header_for(hop.target()),
@@ -194,7 +194,7 @@ impl HttpOrigin {
     /// Returns whether a request for a target comes back to this node. No response means no.
     async fn is_in_loop(&self, hop: &Admitted, clients: &ClientPair) -> bool {
         let mut probe = OriginRequest::new(Method::Other("OPTIONS".to_owned()));
-        let built = request_headers(&probe, &self.own)
+        let built = request_headers(&probe, hop.target(), &self.own)
             .and_then(|headers| outgoing(hop, &mut probe, headers));
         let Ok(mut outgoing) = built else {
             return false;
@@ -350,7 +350,11 @@ fn add_credentials(
     Ok(())
 }
 
-fn request_headers(request: &OriginRequest, own: &OwnFields) -> Result<HeaderMap, RequestFault> {
+fn request_headers(
+    request: &OriginRequest,
+    target: &Target,
+    own: &OwnFields,
+) -> Result<HeaderMap, RequestFault> {
     let invalid = |_| RequestFault::HeaderField;
     let mut headers = HeaderMap::new();
     for (name, value) in &request.headers {
@@ -366,7 +370,7 @@ fn request_headers(request: &OriginRequest, own: &OwnFields) -> Result<HeaderMap
         );
     }
     if !headers.contains_key(ACCEPT) {
-        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        headers.insert(ACCEPT, HeaderValue::from_static(accepted_types(target)));
     }
     // Only the file itself is stored, never a content coding of it. If the request is passed
     // through, its client may ask for a coding.

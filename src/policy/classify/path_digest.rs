@@ -83,9 +83,9 @@ fn named_digest(folders: Folders<'_>, last: &str) -> Option<Digest> {
     }
 }
 
-/// Returns the digest of `/blobs/<algorithm>:<hex>`.
+/// Returns the digest of `/blobs/<algorithm>:<hex>`, and of a manifest of a container image.
 fn blob_digest(folders: Folders<'_>, last: &str) -> Option<Digest> {
-    if folders.parent != "blobs" {
+    if !["blobs", "manifests"].contains(&folders.parent) {
         return None;
     }
     let (algorithm, hex) = last.split_once(':')?;

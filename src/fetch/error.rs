@@ -135,6 +135,14 @@ impl FetchError {
         )
     }
 
+    /// Whether the origin wants another authorization.
+    pub(super) fn is_denial(&self) -> bool {
+        let Self::Origin(OriginError::Status { status, .. }) = self else {
+            return false;
+        };
+        matches!(status, 401 | 403)
+    }
+
     /// Whether later requests get the same error for a while, without a request to the origin.
     pub(super) fn is_negative_cacheable(&self) -> bool {
         match self {

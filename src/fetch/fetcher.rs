@@ -86,7 +86,10 @@ impl Fetcher {
         if let Some(body) = in_flight.get(key, purpose) {
             return body.join(admitted.pool_client(), expected.clone());
         }
-        if let Some(failure) = self.state.negative_cache.get(&key) {
+        if let Some(failure) = self.state.negative_cache.get(&key)
+            // The failed request may have lacked the authorization of this one.
+            && !(admitted.has_own_authorization() && failure.is_denial())
+        {
             return Err(failure);
         }
         if self.state.is_stopping() {

@@ -35,16 +35,7 @@ pub async fn ask_alone(
     stored: &Stored,
     if_unreachable: Staleness,
 ) -> Result<CacheResponse, RequestError> {
-    let own = CacheRequest {
-        expected: request.expected.clone(),
-        forwarded_headers: request.forwarded_headers.clone(),
-        body: None,
-        target: request.target.clone(),
-        method: request.method.clone(),
-        conditions: request.conditions.clone(),
-        user_agent: request.user_agent.clone(),
-        ..*request
-    };
+    let own = request.without_body();
     let requested_at = SystemTime::now();
     let response = pass_through::pass_through(services, admitted, own, if_unreachable).await?;
     if let CacheResponse::PassThrough(passed) = &response

@@ -55,6 +55,7 @@ pub fn own_request(target: Target, expected: ExpectedDigests, class: Class) -> C
         only_if_cached: false,
         user_agent: String::new(),
         has_credentials: false,
+        authorization: None,
         forwarded_headers: Vec::new(),
         body: None,
     }

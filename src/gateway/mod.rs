@@ -18,6 +18,7 @@ mod in_flight;
 mod invalidation;
 mod lookup;
 mod new_target;
+mod origin_question;
 mod pass_through;
 mod preconditions;
 mod representation;
@@ -37,14 +38,15 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 pub use crate::passthrough::{
-    FailureKind, IdleLimit, OriginError, PassThroughResponse, STOPPING_IDLE_TIMEOUT, Tunnel,
-    TunnelEnd, is_end_to_end_header,
+    FailureKind, IdleLimit, Method, OriginError, PassThroughResponse, STOPPING_IDLE_TIMEOUT,
+    Tunnel, TunnelEnd, is_end_to_end_header,
 };
 pub use by_digest::DigestRequest;
 pub use config::{Config, MissPolicy, check_address};
 pub use ensure::EnsureOutcome;
 pub use error::RequestError;
 pub use host_names::{HostMapping, HostTable, host_name};
+pub use origin_question::{OriginAnswer, OriginQuestion};
 pub use preconditions::{Conditions, Selection};
 pub use representation::{Representation, RepresentationHead};
 pub use request::{CacheRequest, ClientRedirects, Endpoint, FileDelivery, RequestMethod};
@@ -175,7 +177,7 @@ impl Gateway {
             RequestMethod::Other(method) if admission.admitted.target().scheme() == Scheme::Ftp => {
                 Err(RequestError::MethodNotSupported(method.clone()))
             }
-            _ => Ok(admission),
+            _ => Ok(admission.with_authorization(&request.target, request.authorization.as_ref())),
         }
     }
 
@@ -291,6 +293,14 @@ impl Gateway {
         self.services.policy.check_quota(request.client)?;
         let client = self.pool_client(request.client);
         by_digest::serve_object(&self.services.cache, request, client).await
+    }
+
+    /// Asks an origin for a small document of Millpond's own.
+    ///
+    /// # Errors
+    /// [`RequestError`] without an answer.
+    pub async fn ask_origin(&self, question: OriginQuestion) -> Result<OriginAnswer, RequestError> {
+        origin_question::ask(&self.services, question).await
     }
 
     /// Returns the client that permits of pools count for.

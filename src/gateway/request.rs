@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use super::error::RequestError;
 use super::preconditions::Conditions;
-use crate::model::{Algorithm, Digest, ExpectedDigests, HttpVersion, RangeSpec, Sha256, Target};
+use crate::model::{
+    Algorithm, Digest, ExpectedDigests, HttpVersion, RangeSpec, Secret, Sha256, Target,
+};
 use crate::policy::{Admitted, Sharing};
 
 /// Endpoint that received a request.
@@ -63,6 +65,8 @@ pub struct CacheRequest {
     pub user_agent: String,
     /// One of `forwarded_headers` carries a credential. The response is for this client only.
     pub has_credentials: bool,
+    /// Millpond's own authorization for the origin of the target. It does not follow a redirect.
+    pub authorization: Option<Secret>,
     /// Header fields for the origin if the request passes through. They have no effect on what is
     /// stored.
     pub forwarded_headers: Vec<(String, Vec<u8>)>,
@@ -75,6 +79,22 @@ impl CacheRequest {
     pub fn is_relayed(&self) -> bool {
         let mut names = self.forwarded_headers.iter().map(|(name, _)| name);
         names.any(|name| name == "via" || name == "cdn-loop")
+    }
+
+    /// Returns a copy for another attempt. It has no body.
+    #[must_use]
+    pub fn without_body(&self) -> Self {
+        Self {
+            target: self.target.clone(),
+            expected: self.expected.clone(),
+            method: self.method.clone(),
+            conditions: self.conditions.clone(),
+            user_agent: self.user_agent.clone(),
+            authorization: self.authorization.clone(),
+            forwarded_headers: self.forwarded_headers.clone(),
+            body: None,
+            ..*self
+        }
     }
 
     /// Returns who may have the response.

@@ -184,6 +184,7 @@ pub fn read_cache_request(
         }),
         user_agent: text(USER_AGENT).unwrap_or_default(),
         has_credentials,
+        authorization: None,
         forwarded_headers,
         body: None,
     })

@@ -4,6 +4,7 @@
 use super::admitted::Admitted;
 use super::denied::PolicyDenied;
 use crate::limits::{OverLimit, PendingTransfer};
+use crate::model::{Secret, Target};
 
 /// Use of the response to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,17 @@ pub enum Sharing {
 pub struct Admission {
     pub admitted: Admitted,
     pub transfer: PendingTransfer,
+}
+
+impl Admission {
+    /// Adds authorization as [`Admitted::with_authorization`] does.
+    #[must_use]
+    pub fn with_authorization(self, requested: &Target, value: Option<&Secret>) -> Self {
+        Self {
+            admitted: self.admitted.with_authorization(requested, value),
+            ..self
+        }
+    }
 }
 
 /// Error returned when a request is not admitted.

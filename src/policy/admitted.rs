@@ -8,9 +8,12 @@ use std::time::{Duration, SystemTime};
 use super::cacheability::Class;
 use super::classify::{Classified, is_page};
 use super::denied::PolicyDenied;
+use super::origin_credentials::OriginCredentials;
 use super::request_options::RequestOptions;
 use crate::limits::PoolClient;
-use crate::model::{ClientNet, Digest, ExpectedDigests, FileType, HumanDuration, Sha256, Target};
+use crate::model::{
+    ClientNet, Digest, ExpectedDigests, FileType, HumanDuration, Secret, Sha256, Target,
+};
 
 /// Whether a request for stored bytes may go to the origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +36,7 @@ pub struct Admitted {
     pub(super) network_use: NetworkUse,
     pub(super) needs_server_side_fetch: bool,
     pub(super) request_options: RequestOptions,
+    pub(super) has_own_authorization: bool,
     pub(super) required_sha256: Option<Sha256>,
     /// Client for which the target was admitted.
     pub(super) client: PoolClient,
@@ -43,6 +47,26 @@ impl Admitted {
     #[must_use]
     pub fn for_client(self, client: PoolClient) -> Self {
         Self { client, ..self }
+    }
+
+    /// Adds Millpond's own authorization for the host of `requested`, unless a rule has credentials
+    /// for the target, or names another host for it. As those credentials, the authorization does
+    /// not follow a redirect.
+    #[must_use]
+    pub fn with_authorization(mut self, requested: &Target, value: Option<&Secret>) -> Self {
+        let is_same = self.target.has_same_authority(requested);
+        let options = &mut self.request_options;
+        if let (Some(value), None) = (value.filter(|_| is_same), &options.credentials) {
+            options.credentials = OriginCredentials::authorization(value).map(Arc::new);
+            self.has_own_authorization = options.credentials.is_some();
+        }
+        self
+    }
+
+    /// Returns whether the request has authorization that other requests for the target may lack.
+    #[must_use]
+    pub fn has_own_authorization(&self) -> bool {
+        self.has_own_authorization
     }
 
     /// Returns the client that permits of pools count for.

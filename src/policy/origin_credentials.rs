@@ -69,6 +69,14 @@ impl OriginCredentials {
         Ok((!fields.is_empty()).then_some(Self { fields }))
     }
 
+    /// Returns credentials with this value of `Authorization`, or `None` if no field can have it.
+    #[must_use]
+    pub fn authorization(value: &Secret) -> Option<Self> {
+        check("authorization", value).ok()?;
+        let fields = vec![("authorization".to_owned(), value.clone())];
+        Some(Self { fields })
+    }
+
     /// Returns the fields, with lower-case names.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &Secret)> {
         self.fields

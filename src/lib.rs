@@ -41,6 +41,7 @@ pub mod notify;
 pub mod origin;
 pub mod passthrough;
 pub mod policy;
+pub mod registry;
 mod retry;
 pub mod scrub;
 pub mod services;

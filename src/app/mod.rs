@@ -28,7 +28,7 @@ use crate::fetch::Fetcher;
 use crate::gateway::{Gateway, GatewayServices};
 use crate::health;
 use crate::http::{
-    HttpConfig, HttpServer, HttpService, Listeners, OperatorServices, Reports, Settings, run_page,
+    HttpConfig, HttpServer, HttpService, Listeners, OperatorServices, Reports, run_page,
 };
 use crate::intercept::Interceptor;
 use crate::jobs::Jobs;
@@ -46,7 +46,7 @@ use crate::ui::{HistoryFile, LiveFeed, LivePage};
 use crate::users::DownloadUsers;
 use instance_name::instance_name;
 use policy_tasks::run_policy_tasks;
-use reload::Reloadable;
+use reload::{Reloadable, settings_of};
 use service_manager::{ServiceManager, ServiceState};
 use signals::{SignalAction, Signals};
 use start_report::log_start;
@@ -176,13 +176,13 @@ fn http_config(
     name: String,
     interceptor: Option<Interceptor>,
 ) -> Result<HttpConfig, AppError> {
-    let (hosts, upstreams) = (config.host_table()?, config.mirror.upstreams()?);
     Ok(HttpConfig {
         name,
         proxy: config.proxy.clone(),
         interceptor: interceptor.map(Arc::new),
-        settings: Settings::from_config(&config.gateway, hosts, upstreams),
+        settings: settings_of(config)?,
         users: DownloadUsers::load(&config.gateway.download_users_file)?,
+        state_dir: config.gateway.state_dir.clone(),
     })
 }
 

@@ -9,6 +9,7 @@ use crate::admin::Tokens;
 use crate::config::{Config, ConfigLoadError};
 use crate::gateway::Gateway;
 use crate::http::{HttpService, ProxyConfig, Settings};
+use crate::model::ConfigError;
 use crate::policy::Policy;
 use crate::users::DownloadUsers;
 
@@ -55,17 +56,12 @@ impl Reloadable {
             ),
         }
         self.gateway.replace_config(config.gateway.clone());
-        let tables = config
-            .host_table()
-            .and_then(|hosts| Ok((hosts, config.mirror.upstreams()?)));
-        match tables {
-            Ok((hosts, registries)) => {
-                let settings = Settings::from_config(&config.gateway, hosts, registries);
-                self.service.replace_settings(settings);
-            }
+        match settings_of(&config) {
+            Ok(settings) => self.service.replace_settings(settings),
             Err(error) => tracing::error!(
                 %error,
-                "hosts, mirror and gateway were not reloaded; the old ones stay in force"
+                "hosts, mirror, registries and gateway were not reloaded; the old ones stay in \
+                 force"
             ),
         }
         if needs_restart(&config, &self.started_with) {
@@ -90,6 +86,19 @@ impl Reloadable {
         )?;
         Ok(config)
     }
+}
+
+/// Returns the settings of the HTTP module.
+///
+/// # Errors
+/// [`ConfigError`] for the first invalid value.
+pub fn settings_of(config: &Config) -> Result<Settings, ConfigError> {
+    Ok(Settings::from_config(
+        &config.gateway,
+        config.host_table()?,
+        config.mirror.upstreams()?,
+        config.registry_table()?,
+    ))
 }
 
 /// Whether the two configurations differ in a section or key that a reload does not apply.

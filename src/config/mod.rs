@@ -18,7 +18,7 @@ pub use examine::{Setting, SettingSource, examine, examine_text};
 use crate::model::ConfigError;
 use crate::{
     admin, bucket, cache, dial, dns, fetch, gateway, http, indexes, intercept, limits, notify,
-    policy, users,
+    policy, registry, users,
 };
 
 /// Configuration section `[log]`.
@@ -74,6 +74,8 @@ pub struct Config {
     pub dns: dns::Config,
     pub mirror: indexes::Config,
     pub log: LogConfig,
+    #[serde(skip_serializing_if = "registry::Config::is_empty")]
+    pub registries: registry::Config,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<policy::Rule>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -137,6 +139,14 @@ impl Config {
         gateway::HostTable::new(&self.hosts, &self.gateway)
     }
 
+    /// Returns the container registries.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if a table is invalid.
+    pub fn registry_table(&self) -> Result<registry::RegistryTable, ConfigError> {
+        registry::RegistryTable::new(&self.registries)
+    }
+
     /// Returns the policy of the configuration.
     ///
     /// # Errors
@@ -165,6 +175,7 @@ impl Config {
         self.dns.check()?;
         self.host_table()?;
         self.mirror.upstreams()?;
+        self.registry_table()?;
         self.build_policy()?;
         if self.proxy.proxy_protocol && self.gateway.trusted_proxies.is_empty() {
             let reason =

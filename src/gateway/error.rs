@@ -1,5 +1,7 @@
 //! Errors of the request path.
 
+use std::time::Duration;
+
 use super::url_prefix::PrefixedUrlError;
 use crate::cache::HashError;
 use crate::fetch::FetchError;
@@ -44,6 +46,9 @@ pub enum RequestError {
     ReadOnlyRegistry,
     #[error("{0}")]
     NotFound(&'static str),
+    /// A container registry limits the requests of this gateway. The client must wait.
+    #[error("the registry limits the requests of this gateway; retry later")]
+    RegistryLimit(Option<Duration>),
     /// The client must reach the host through a tunnel.
     #[error(
         "the gateway intercepts this host, so that the connection cannot change to another \
@@ -67,6 +72,13 @@ pub enum RequestError {
     /// The client must send another user name or password.
     #[error("the user name or the password is wrong")]
     WrongLogin,
+    /// The client must send a user name and a password without being asked. A container client
+    /// would send those of another registry to a gateway that asks.
+    #[error(
+        "downloads from this gateway need a user name and a password, which the client must send \
+         with each request"
+    )]
+    UnaskedLoginRequired,
     /// The client has sent wrong logins. It may try again after a second.
     #[error("too many wrong logins from your address; retry later")]
     TooManyWrongLogins,
@@ -85,6 +97,9 @@ pub enum RequestError {
     /// The origin's index cannot be rewritten. Holds the reason.
     #[error("{0}")]
     UnreadableIndex(String),
+    /// The answer of a container registry or of its token service cannot be used.
+    #[error("{0}")]
+    RegistryFault(&'static str),
     #[error("the fetch took longer than fetch.budget")]
     DeadlineExceeded,
     #[error("the target is not stored, and the request has Cache-Control: only-if-cached")]
@@ -102,12 +117,15 @@ pub enum RequestError {
 
 impl RequestError {
     /// Whether the origin has given no answer, so that a stored response may answer in its place.
-    pub(super) fn is_away(&self) -> bool {
+    #[must_use]
+    pub fn is_away(&self) -> bool {
         match self {
             Self::Origin(error) => error.is_away(),
             // A version that is too young is not there yet.
             Self::Denied(PolicyDenied::TooYoung(_))
             | Self::WrongFileType(_)
+            | Self::RegistryLimit(_)
+            | Self::RegistryFault(_)
             | Self::DeadlineExceeded
             | Self::Busy
             | Self::Stopping

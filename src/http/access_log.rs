@@ -243,6 +243,7 @@ fn is_own(endpoint: RequestEndpoint) -> bool {
             | RequestEndpoint::Proxy
             | RequestEndpoint::Tunnel
             | RequestEndpoint::Mirror
+            | RequestEndpoint::Registry
     )
 }
 

@@ -21,6 +21,7 @@ use crate::admin::AdminError;
 use crate::gateway::{CacheStatus, Endpoint, OriginError, RequestError};
 use crate::limits::OverLimit;
 use crate::model::sanitize_line;
+use crate::registry::RegistryErrorCode;
 
 /// `Retry-After` of a temporary rejection, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 5;
@@ -191,6 +192,9 @@ fn finish(
     let text = sanitize_line(text);
     let (content_type, body) = if context.error_form == ErrorForm::Text {
         ("text/plain; charset=utf-8", format!("{text}\n"))
+    } else if let ErrorForm::Registry(unknown) = context.error_form {
+        let document = registry_document(error_status.status, unknown, &text);
+        ("application/json", document)
     } else {
         let problem = Problem {
             kind: "about:blank",
@@ -207,6 +211,19 @@ fn finish(
     RenderedResponse::new(builder.body(body), CacheStatus::Error(error_status.detail))
 }
 
+/// Returns the body of an error of a container registry (OCI distribution specification 1.1, "Error
+/// Codes").
+fn registry_document(status: StatusCode, unknown: RegistryErrorCode, text: &str) -> String {
+    let code = match status.as_u16() {
+        404 | 410 => unknown.as_str(),
+        401 | 403 => "DENIED",
+        405 => RegistryErrorCode::Unsupported.as_str(),
+        429 => "TOOMANYREQUESTS",
+        _ => "UNKNOWN",
+    };
+    serde_json::json!({"errors": [{"code": code, "message": text}]}).to_string()
+}
+
 /// Rounds up, since a client that retries too early would be rejected again.
 fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
@@ -220,6 +237,7 @@ pub fn retry_after_seconds(error: &RequestError, status: StatusCode) -> Option<u
             Some(wait.as_secs() + 1)
         }
         RequestError::TooManyWrongLogins => Some(1),
+        RequestError::RegistryLimit(wait) => wait.map(whole_seconds),
         RequestError::OverLimit(OverLimit::Downloads | OverLimit::Tunnels) => {
             Some(RETRY_AFTER_SECONDS)
         }

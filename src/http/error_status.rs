@@ -85,6 +85,14 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
             };
             (status, REQUEST_DENIED, "unauthorized", reason)
         }
+        RequestError::UnaskedLoginRequired => {
+            let reason = "Login Required";
+            (Code::FORBIDDEN, REQUEST_DENIED, "unauthorized", reason)
+        }
+        RequestError::RegistryLimit(_) => {
+            let (status, reason) = (Code::TOO_MANY_REQUESTS, "Registry Limits Requests");
+            (status, None, "origin-status", reason)
+        }
         RequestError::TooManyWrongLogins => {
             let (status, reason) = (Code::TOO_MANY_REQUESTS, "Too Many Wrong Logins");
             (status, REQUEST_DENIED, "wrong-logins", reason)
@@ -117,6 +125,10 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
                 "unreadable-index",
                 reason,
             )
+        }
+        RequestError::RegistryFault(_) => {
+            let reason = "Invalid Answer From Registry";
+            (Code::BAD_GATEWAY, PROTOCOL_ERROR, "origin-wrong", reason)
         }
         RequestError::DeadlineExceeded => {
             let (timeout, reason) = (Some("http_response_timeout"), "Fetch Took Too Long");

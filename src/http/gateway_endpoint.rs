@@ -16,6 +16,7 @@ use super::mirror_endpoint;
 use super::mirror_request::MirrorRequest;
 use super::parse_request::{read_cache_request, reject_unreadable};
 use super::proxy_endpoint::ProxyRequest;
+use super::registry_endpoint::{self, RegistryRequest};
 use super::request_guard::RequestGuard;
 use super::responder::Responder;
 use super::state::HttpService;
@@ -47,6 +48,15 @@ pub async fn serve(
             path,
         };
         return Box::pin(index_endpoint::serve(indexed, guard)).await;
+    }
+    if let Some(path) = registry_endpoint::registry_path(&origin.form, service) {
+        let registry = RegistryRequest {
+            service,
+            request,
+            origin: &origin,
+            path,
+        };
+        return Box::pin(registry_endpoint::serve(registry, guard)).await;
     }
     if origin.is_forwarded_proxy_request() {
         let proxied = ProxyRequest {

@@ -32,6 +32,7 @@ mod tests {
     use super::*;
     use crate::gateway::HostTable;
     use crate::indexes::RegistryUpstreams;
+    use crate::registry::RegistryTable;
 
     #[test]
     fn only_listed_names_are_known() {
@@ -42,7 +43,8 @@ mod tests {
             metrics_clients: Vec::new(),
             host_names: vec!["mill.example.net".to_owned()],
             hosts: HostTable::default(),
-            registries: RegistryUpstreams::default(),
+            indexes: RegistryUpstreams::default(),
+            registries: RegistryTable::default(),
             stall_timeout: Duration::from_secs(1),
         };
         for known in [

@@ -181,7 +181,7 @@ impl<'a> IndexRequest<'a> {
     /// Returns the base URL of a registry.
     fn upstream(&self, registry: PackageRegistry) -> Result<String, RequestError> {
         let settings = self.service.settings.load();
-        let upstream = settings.registries.of(registry).map(str::to_owned);
+        let upstream = settings.indexes.of(registry).map(str::to_owned);
         upstream.ok_or(RequestError::NotFound(match registry {
             PackageRegistry::Pypi => {
                 "this gateway has no index of Python packages: set mirror.pypi_upstream"

@@ -42,6 +42,7 @@ mod page_body;
 mod parse_request;
 mod proxy_endpoint;
 mod proxy_header;
+mod registry_endpoint;
 mod render;
 mod render_observed;
 mod rendered_response;

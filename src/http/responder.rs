@@ -17,6 +17,7 @@ use super::state::HttpService;
 use crate::admin::AdminError;
 use crate::gateway::{CacheRequest, ClientDownload, Endpoint, Gateway, RequestError};
 use crate::metrics::Outcome;
+use crate::registry::RegistryErrorCode;
 
 /// Answers one request.
 pub struct Responder<'a> {
@@ -48,6 +49,13 @@ impl<'a> Responder<'a> {
     /// Returns the responder for a request to the registry of npm.
     pub fn for_npm(mut self) -> Self {
         self.context.error_form = ErrorForm::Npm;
+        self
+    }
+
+    /// Returns the responder for a request to a container registry. `unknown` is the code of a
+    /// resource that the registry does not have.
+    pub fn for_registry(mut self, unknown: RegistryErrorCode) -> Self {
+        self.context.error_form = ErrorForm::Registry(unknown);
         self
     }
 

@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponseBuilder};
 use super::node_name::NodeName;
 use crate::gateway::CacheStatus;
 use crate::model::HttpVersion;
+use crate::registry::RegistryErrorCode;
 
 /// Media types of clients that read problem documents. A problem document is
 /// JSON (RFC 9457, section 3).
@@ -22,6 +23,8 @@ pub enum ErrorForm {
     Problem,
     /// A problem document with the member that npm shows.
     Npm,
+    /// The document of a container registry. Holds the code of what is unknown.
+    Registry(RegistryErrorCode),
 }
 
 impl ErrorForm {

@@ -175,6 +175,7 @@ pub fn outcome_of_error(error: &RequestError) -> Outcome {
         | RequestError::UnlistedClient(_)
         | RequestError::LoginRequired
         | RequestError::WrongLogin
+        | RequestError::UnaskedLoginRequired
         | RequestError::Origin(OriginError::Denied(_))
         | RequestError::BadRequest(_)
         | RequestError::HeadTooLarge(_)
@@ -192,6 +193,8 @@ pub fn outcome_of_error(error: &RequestError) -> Outcome {
         | RequestError::Mismatch { .. }
         | RequestError::WrongFileType(_)
         | RequestError::UnreadableIndex(_)
+        | RequestError::RegistryLimit(_)
+        | RequestError::RegistryFault(_)
         | RequestError::DeadlineExceeded
         | RequestError::Stopping
         | RequestError::Unavailable => Outcome::Error,

@@ -3,6 +3,7 @@
 //! The main type is [`HttpService`]. It reads and renders no request.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,12 +24,14 @@ use crate::limits::AdmissionControl;
 use crate::logging::LogHealth;
 use crate::metrics::{Facts, RequestEndpoint};
 use crate::notify::Incidents;
+use crate::registry::{ContainerImages, RegistryTable};
 use crate::ui::LivePage;
 use crate::users::DownloadUsers;
 
 /// State that all requests of both ports share.
 pub struct HttpService {
     pub(super) gateway: Arc<Gateway>,
+    pub(super) images: ContainerImages,
     pub(super) operators: OperatorServices,
     pub(super) name: NodeName,
     pub(super) settings: ArcSwap<Settings>,
@@ -51,6 +54,8 @@ pub struct HttpConfig {
     pub interceptor: Option<Arc<Interceptor>>,
     pub settings: Settings,
     pub users: DownloadUsers,
+    /// State folder of this node.
+    pub state_dir: PathBuf,
 }
 
 /// Services behind the API for operators and readers. All of them ask for a proof of the token.
@@ -79,7 +84,7 @@ impl Reports {
     }
 }
 
-/// Settings of `[gateway]`, `[[hosts]]` and `[mirror]` that a reload replaces.
+/// Settings of `[gateway]`, `[[hosts]]`, `[mirror]` and `[registries]` that a reload replaces.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Networks of trusted front servers, such as the local nginx.
@@ -93,7 +98,9 @@ pub struct Settings {
     /// Names that stand for base URLs of origins.
     pub hosts: HostTable,
     /// Registries whose indexes are rewritten.
-    pub registries: RegistryUpstreams,
+    pub indexes: RegistryUpstreams,
+    /// Container registries.
+    pub registries: RegistryTable,
     /// Networks that may read `/metrics`. Empty: private networks.
     pub metrics_clients: Vec<IpNet>,
     /// How long a client may accept none of the bytes sent to it, or send none of a body that it
@@ -106,7 +113,8 @@ impl Settings {
     pub fn from_config(
         config: &gateway::Config,
         hosts: HostTable,
-        registries: RegistryUpstreams,
+        indexes: RegistryUpstreams,
+        registries: RegistryTable,
     ) -> Self {
         Self {
             trusted_proxies: config.trusted_proxies.clone(),
@@ -114,6 +122,7 @@ impl Settings {
             public_authority: config.public_authority(),
             host_names: config.host_names.clone(),
             hosts,
+            indexes,
             registries,
             metrics_clients: config.metrics_clients.clone(),
             stall_timeout: config.stall_timeout.0,
@@ -160,6 +169,7 @@ impl HttpService {
         admission: AdmissionControl,
     ) -> Self {
         Self {
+            images: ContainerImages::new(Arc::clone(&gateway), &config.state_dir),
             gateway,
             operators,
             name: NodeName::new(config.name),

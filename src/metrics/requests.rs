@@ -16,6 +16,8 @@ label_enum! {
         Tunnel = "tunnel",
         /// Below `/mirror/`.
         Mirror = "mirror",
+        /// Below `/v2/`.
+        Registry = "registry",
         Api = "api",
         /// Usage, version, and `robots.txt`.
         Page = "page",

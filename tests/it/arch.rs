@@ -30,6 +30,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "admin",
             "client_setup",
             "dialects",
+            "registry",
             "catalog",
             "dns",
             "health",
@@ -79,6 +80,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "model",
         ],
     ),
+    ("registry", &["gateway", "policy", "limits", "model"]),
     (
         "gateway",
         &[

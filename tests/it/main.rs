@@ -24,5 +24,6 @@ mod origin;
 mod policy;
 mod processes;
 mod properties;
+mod registry;
 mod scrub;
 mod specs;

@@ -136,6 +136,13 @@ impl Builder {
         self
     }
 
+    /// Adds a `[registries]` table with further keys.
+    pub fn registry(mut self, name: &str, endpoint: &str, keys: &str) -> Self {
+        let table = format!("[registries.\"{name}\"]\nendpoint = \"{endpoint}\"\n{keys}\n");
+        self.rules.push_str(&table);
+        self
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.to_owned(), value.to_owned());
         self

@@ -9,6 +9,7 @@ mod pins;
 mod pools;
 mod ranges;
 mod records;
+mod registries;
 mod requests;
 mod specs;
 mod spellings;

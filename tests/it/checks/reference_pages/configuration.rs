@@ -21,13 +21,17 @@ struct Section {
     keys: Vec<Key>,
 }
 
-/// Lines of the shipped configuration. Its examples of lists are comments, from `# [[` to the next
+/// Beginnings of the examples of lists and of tables with free names.
+const EXAMPLES: [&str; 2] = ["# [[", "# [registries."];
+
+/// Lines of the shipped configuration. Its examples are comments, from their beginning to the next
 /// empty line, and lose the first mark.
 fn lines() -> Vec<String> {
     let mut is_example = false;
     let mut lines = Vec::new();
     for line in read("config/millpond.toml").lines() {
-        is_example = line.starts_with("# [[") || is_example && line.len() > 1;
+        let begins = |start: &&str| line.starts_with(*start);
+        is_example = EXAMPLES.iter().any(begins) || is_example && line.len() > 1;
         let kept = if is_example { &line[2..] } else { line };
         lines.push(kept.to_owned());
     }
@@ -123,11 +127,11 @@ fn configuration_page_has_all_keys() {
     assert_generated("docs/reference/configuration.md", "keys", &text);
 }
 
-/// Asks the binary for the keys of a list: it names them in the error about an unknown one.
-fn keys_of_list(name: &str) -> BTreeSet<String> {
+/// Asks the binary for the keys of a table: it names them in the error about an unknown one.
+fn keys_of_table(header: &str) -> BTreeSet<String> {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = folder.path().join("millpond.toml");
-    std::fs::write(&file, format!("[[{name}]]\nno_such_key = 1\n")).expect("a file can be written");
+    std::fs::write(&file, format!("{header}\nno_such_key = 1\n")).expect("a file can be written");
     let path = file.to_str().expect("the path is text");
     let run = millpond(folder.path(), &["check-config", "--config", path]);
     assert_eq!(run.code, Some(2), "{}", run.stderr);
@@ -141,14 +145,17 @@ fn keys_of_list(name: &str) -> BTreeSet<String> {
 
 #[test]
 fn shipped_configuration_has_keys_of_lists() {
-    for name in ["rules", "parents", "hosts"] {
+    for header in [
+        "[[rules]]",
+        "[[parents]]",
+        "[[hosts]]",
+        "[registries.\"registry.example.org\"]",
+    ] {
         let sections = sections();
-        let section = sections
-            .iter()
-            .find(|section| section.name == format!("[[{name}]]"));
-        let shown = section.expect("the list has an example").keys.iter();
+        let section = sections.iter().find(|section| section.name == header);
+        let shown = section.expect("the table has an example").keys.iter();
         let shown: BTreeSet<_> = shown.map(|key| key.name.clone()).collect();
-        assert_eq!(shown, keys_of_list(name), "{name}");
+        assert_eq!(shown, keys_of_table(header), "{header}");
     }
 }
 

@@ -1,0 +1,91 @@
+//! Challenges in which a registry names its token service (RFC 7235, RFC 6750). The main type is
+//! [`TokenService`].
+
+use super::repository::RepositoryName;
+use crate::model::Target;
+
+/// Maximum length of a name of a service. Longer ones would not fit into a request.
+const MAX_SERVICE_BYTES: usize = 256;
+
+/// The scheme whose challenges name a token service.
+const BEARER: &str = "bearer";
+
+/// Service that gives tokens for a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenService {
+    realm: Target,
+    service: Option<String>,
+}
+
+impl TokenService {
+    /// Returns the service that the values of `WWW-Authenticate` name, if they name one.
+    #[must_use]
+    pub fn find<'a>(values: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        values.into_iter().find_map(|value| {
+            let challenges = http_auth::parse_challenges(value).ok()?;
+            let bearer = challenges
+                .into_iter()
+                .find(|challenge| challenge.scheme.eq_ignore_ascii_case(BEARER))?;
+            let parameter = |name: &str| {
+                let mut parameters = bearer.params.iter();
+                let found = parameters.find(|(own, _)| own.eq_ignore_ascii_case(name));
+                found.map(|(_, value)| value.to_unescaped())
+            };
+            let service = parameter("service");
+            Some(Self {
+                realm: Target::parse(&parameter("realm")?).ok()?,
+                service: service.filter(|service| service.len() <= MAX_SERVICE_BYTES),
+            })
+        })
+    }
+
+    /// Returns the URL at which a token to read a repository is asked for.
+    #[must_use]
+    pub fn token_url(&self, name: &RepositoryName) -> Option<Target> {
+        let mut url = self.realm.url().clone();
+        {
+            let mut query = url.query_pairs_mut();
+            if let Some(service) = &self.service {
+                query.append_pair("service", service);
+            }
+            query.append_pair("scope", &format!("repository:{name}:pull"));
+        }
+        Target::parse(url.as_str()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url_of(value: &str) -> Option<String> {
+        let name = RepositoryName::parse("mill/app").unwrap();
+        let service = TokenService::find([value])?;
+        Some(service.token_url(&name)?.as_str().to_owned())
+    }
+
+    #[test]
+    fn challenges_name_token_services() {
+        for (value, url) in [
+            (
+                "Bearer realm=\"https://auth.example.org/token\",service=\"registry.example.org\"",
+                Some(
+                    "https://auth.example.org/token?service=registry.example.org\
+                     &scope=repository%3Amill%2Fapp%3Apull",
+                ),
+            ),
+            (
+                "Basic realm=\"x, y\", BEARER Realm=\"http://127.0.0.1:81/t?a=1\", scope=\"other\"",
+                Some("http://127.0.0.1:81/t?a=1&scope=repository%3Amill%2Fapp%3Apull"),
+            ),
+            ("Basic realm=\"https://auth.example.org/\"", None),
+            ("Bearer service=\"x\"", None),
+            ("Bearer realm=\"https://user:word@auth.example.org/\"", None),
+            ("Bearer realm=\"file:///etc/passwd\"", None),
+            ("Bearer realm=\"/token\"", None),
+            ("", None),
+        ] {
+            assert_eq!(url_of(value).as_deref(), url, "{value}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Configuration tables `[registries."host"]`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::HumanDuration;
+
+/// The registries, by the names that clients know them by, such as `registry.example.org`.
+pub type Config = BTreeMap<String, RegistryConfig>;
+
+/// Configuration table `[registries."host"]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegistryConfig {
+    /// URL of the registry. Empty: `https://` and the name of the table.
+    pub endpoint: String,
+    /// Further names, in `?ns=` and at the beginning of a path.
+    pub aliases: Vec<String>,
+    /// Whether this registry has the requests that name none.
+    pub default: bool,
+    /// Time for which the digest of a tag is used without asking the registry.
+    pub tag_ttl: HumanDuration,
+    pub on_deleted: DeletedTag,
+}
+
+/// Response to a request for a known tag that the registry no longer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeletedTag {
+    /// The last known manifest.
+    Serve,
+    /// 404, as at the registry.
+    Follow,
+}
+
+impl Default for RegistryConfig {
+    fn default() -> Self {
+        Self {
+            endpoint: String::new(),
+            aliases: Vec::new(),
+            default: false,
+            tag_ttl: HumanDuration::from_secs(300),
+            on_deleted: DeletedTag::Serve,
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Manifests and blobs for clients: from the store without a token, else from the registry with
+//! one. The main type is [`ContainerImages`].
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::reference::ImageReference;
+use super::source::ImageSource;
+use super::tag_store::{KnownTag, TagStore};
+use super::tags::{ImageTags, SCHEMA_1_REFUSED, is_schema_1};
+use super::tokens::RegistryTokens;
+use crate::gateway::{
+    CacheRequest, CacheResponse, CacheStatus, ClientDownload, Gateway, OriginError,
+    RepresentationHead, RequestError,
+};
+use crate::limits::TransferKind;
+use crate::model::Digest;
+use crate::policy::Class;
+
+/// Status with which a registry denies a token.
+const UNAUTHORIZED: u16 = 401;
+
+/// Access to the images of all registries.
+pub struct ContainerImages {
+    gateway: Arc<Gateway>,
+    tokens: RegistryTokens,
+    tags: ImageTags,
+}
+
+/// A manifest or a blob.
+pub struct ImageContent {
+    pub download: ClientDownload,
+    pub digest: Digest,
+}
+
+impl ContainerImages {
+    /// Creates the access. The known tags are in `state_dir`.
+    #[must_use]
+    pub fn new(gateway: Arc<Gateway>, state_dir: &Path) -> Self {
+        Self {
+            tokens: RegistryTokens::new(Arc::clone(&gateway)),
+            tags: ImageTags::new(Arc::clone(&gateway), TagStore::new(state_dir)),
+            gateway,
+        }
+    }
+
+    /// Serves content that the target of a request names by its digest.
+    ///
+    /// # Errors
+    /// [`RequestError`] if the content is not stored and the registry does not give it.
+    pub async fn content(
+        &self,
+        source: &ImageSource<'_>,
+        request: CacheRequest,
+        digest: Digest,
+    ) -> Result<ImageContent, RequestError> {
+        let download = match self.stored(&request).await {
+            Err(RequestError::OnlyIfCachedMiss) if !request.only_if_cached => {
+                self.fetched(source, request).await?
+            }
+            served => served?,
+        };
+        if content_type(&download.response).is_some_and(is_schema_1) {
+            return Err(SCHEMA_1_REFUSED);
+        }
+        Ok(ImageContent { download, digest })
+    }
+
+    /// Serves the manifest that a tag names. The target of the request is that of the tag.
+    ///
+    /// # Errors
+    /// As [`ContainerImages::content`].
+    pub async fn tagged(
+        &self,
+        source: &ImageSource<'_>,
+        request: &CacheRequest,
+    ) -> Result<ImageContent, RequestError> {
+        self.gateway
+            .admit_client(source.client, TransferKind::Download)?;
+        let resolved = if request.only_if_cached {
+            let known = self.tags.known(&request.target).await;
+            known.ok_or(RequestError::OnlyIfCachedMiss)?
+        } else {
+            let tag = &request.target;
+            self.tags.resolve(source, tag, &self.tokens).await?
+        };
+        let KnownTag {
+            digest,
+            previous,
+            checked_at,
+        } = resolved.known;
+        let manifest = request_by_digest(source, request, &digest)?;
+        let served = if resolved.is_stale {
+            self.stored_content(&manifest, digest).await
+        } else {
+            self.content(source, manifest, digest).await
+        };
+        let (mut content, is_stale) = match (served, previous) {
+            (Ok(content), _) => (content, resolved.is_stale),
+            // The registry went away before its new manifest was stored.
+            (Err(error), Some(previous)) if error.is_away() || resolved.is_stale => {
+                let manifest = request_by_digest(source, request, &previous)?;
+                let last = self.stored_content(&manifest, previous).await;
+                (last.map_err(|_| error)?, true)
+            }
+            (Err(error), _) => return Err(error),
+        };
+        content.download.class = Class::Revalidate;
+        if is_stale {
+            mark_stale(&mut content.download, source, checked_at);
+        }
+        Ok(content)
+    }
+
+    /// Serves content if it is stored. The registry is not asked.
+    async fn stored(&self, request: &CacheRequest) -> Result<ClientDownload, RequestError> {
+        let stored = CacheRequest {
+            only_if_cached: true,
+            ..request.without_body()
+        };
+        self.gateway.handle(stored).await
+    }
+
+    async fn stored_content(
+        &self,
+        request: &CacheRequest,
+        digest: Digest,
+    ) -> Result<ImageContent, RequestError> {
+        let download = self.stored(request).await?;
+        Ok(ImageContent { download, digest })
+    }
+
+    async fn fetched(
+        &self,
+        source: &ImageSource<'_>,
+        mut request: CacheRequest,
+    ) -> Result<ClientDownload, RequestError> {
+        request.authorization = self.tokens.authorization(source).await?;
+        let served = self.gateway.handle(request).await;
+        if let Err(RequestError::Origin(OriginError::Status { status, .. })) = &served
+            && *status == UNAUTHORIZED
+        {
+            self.tokens.forget(source).await;
+        }
+        served
+    }
+}
+
+/// Returns the request for the manifest with this digest, in place of that for a tag.
+fn request_by_digest(
+    source: &ImageSource<'_>,
+    request: &CacheRequest,
+    digest: &Digest,
+) -> Result<CacheRequest, RequestError> {
+    let reference = ImageReference::Digest(digest.clone());
+    let mut by_digest = request.without_body();
+    by_digest.target = source.registry.manifest(source.name, &reference)?;
+    by_digest.expected.add(digest.clone());
+    Ok(by_digest)
+}
+
+/// Makes the response say that the registry was not asked, or did not answer.
+fn mark_stale(download: &mut ClientDownload, source: &ImageSource<'_>, checked_at: SystemTime) {
+    let age = SystemTime::now().duration_since(checked_at);
+    let stale = age
+        .unwrap_or_default()
+        .saturating_sub(source.registry.tag_ttl());
+    let ttl_seconds = i64::try_from(stale.as_secs()).map_or(i64::MIN, |seconds| -seconds);
+    if let CacheResponse::Body(body) = &mut download.response {
+        body.status = CacheStatus::Reused { ttl_seconds };
+    }
+}
+
+/// Returns the value of `Content-Type`.
+fn content_type(response: &CacheResponse) -> Option<&str> {
+    match response {
+        CacheResponse::Body(body) => match &body.representation.head {
+            RepresentationHead::Recorded(headers) => headers.content_type.as_deref(),
+            RepresentationHead::Observed(observed) => observed.fields.first("content-type"),
+        },
+        CacheResponse::PassThrough(passed) => {
+            let mut fields = passed.headers.iter();
+            let (_, value) = fields.find(|(name, _)| name == "content-type")?;
+            std::str::from_utf8(value).ok()
+        }
+        CacheResponse::Redirect(_)
+        | CacheResponse::PageRedirect(_)
+        | CacheResponse::BucketRedirect { .. } => None,
+    }
+}

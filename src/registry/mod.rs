@@ -1,0 +1,32 @@
+//! Container registries below `/v2/`: names of registries and repositories, tokens, and the targets
+//! of manifests and blobs (OCI distribution specification).
+//!
+//! A client names a registry of the configuration, and never a host. Content has its digest in its
+//! target, so the gateway fetches, checks and serves it like any other file. This module must not
+//! know the HTTP server. Its main types are [`RegistryTable`], [`RegistryPath`] and
+//! [`ContainerImages`].
+
+mod challenge;
+mod config;
+mod error;
+mod images;
+mod path;
+mod reference;
+mod repository;
+mod source;
+mod table;
+mod tag_store;
+mod tags;
+#[cfg(test)]
+mod tests;
+mod tokens;
+
+pub use challenge::TokenService;
+pub use config::{Config, DeletedTag, RegistryConfig};
+pub use error::{RegistryError, RegistryErrorCode};
+pub use images::{ContainerImages, ImageContent};
+pub use path::{RegistryPath, RegistryResource};
+pub use reference::{ImageReference, ImageTag, parse_digest};
+pub use repository::RepositoryName;
+pub use source::ImageSource;
+pub use table::{ContainerRegistry, RegistryTable};

@@ -1,0 +1,231 @@
+//! The closed table of registries. A client can name these and no others. The main type is
+//! [`RegistryTable`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::{Config, DeletedTag, RegistryConfig};
+use super::error::RegistryError;
+use super::reference::ImageReference;
+use super::repository::RepositoryName;
+use crate::model::{ConfigError, Digest, Scheme, Target};
+
+/// Maximum number of registries.
+const MAX_REGISTRIES: usize = 100;
+
+/// Maximum number of further names of one registry.
+const MAX_ALIASES: usize = 20;
+
+/// Longest name of a host (RFC 1035, section 2.3.4) with its port.
+const MAX_HOST_BYTES: usize = 253 + ":65535".len();
+
+/// Registry whose repositories of one component belong to `library/`.
+const DOCKER_HUB: &str = "docker.io";
+
+/// Folder of the repositories that have one component at Docker Hub.
+const LIBRARY: &str = "library";
+
+/// A registry of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerRegistry {
+    name: String,
+    /// Scheme, host and port, without a trailing slash.
+    base: String,
+    /// Whether repositories of one component belong to `library/`.
+    has_library: bool,
+    tag_ttl: Duration,
+    on_deleted: DeletedTag,
+}
+
+/// The registries by their names.
+#[derive(Debug, Clone, Default)]
+pub struct RegistryTable {
+    by_name: HashMap<String, Arc<ContainerRegistry>>,
+    default: Option<Arc<ContainerRegistry>>,
+}
+
+impl RegistryTable {
+    /// Checks the tables of the configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first invalid value.
+    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        if config.len() > MAX_REGISTRIES {
+            let reason = format!("at most {MAX_REGISTRIES} are allowed");
+            return Err(ConfigError::new("registries", reason));
+        }
+        let mut table = Self::default();
+        for (host, settings) in config {
+            table.add(host, settings).map_err(|(key, reason)| {
+                ConfigError::new(format!("registries.{host}{key}"), reason)
+            })?;
+        }
+        Ok(table)
+    }
+
+    fn add(
+        &mut self,
+        host: &str,
+        settings: &RegistryConfig,
+    ) -> Result<(), (&'static str, &'static str)> {
+        let base = if settings.endpoint.is_empty() {
+            base_url(&format!("https://{host}"))
+        } else {
+            base_url(&settings.endpoint)
+        };
+        let base = base.ok_or((
+            ".endpoint",
+            "must be a URL like \"https://registry.example.org\", without a path",
+        ))?;
+        let registry = Arc::new(ContainerRegistry {
+            name: host.to_owned(),
+            base,
+            has_library: host == DOCKER_HUB || settings.aliases.iter().any(|own| own == DOCKER_HUB),
+            tag_ttl: settings.tag_ttl.0,
+            on_deleted: settings.on_deleted,
+        });
+        if settings.aliases.len() > MAX_ALIASES {
+            return Err((".aliases", "at most 20 are allowed"));
+        }
+        let names = std::iter::once((host, "")).chain(
+            settings
+                .aliases
+                .iter()
+                .map(|alias| (alias.as_str(), ".aliases")),
+        );
+        for (name, key) in names {
+            if !is_registry_name(name) {
+                let reason = "must be a name like \"registry.example.org\", in lower case";
+                return Err((key, reason));
+            }
+            if self
+                .by_name
+                .insert(name.to_owned(), Arc::clone(&registry))
+                .is_some()
+            {
+                return Err((key, "is the name of another registry"));
+            }
+        }
+        if settings.default && self.default.replace(registry).is_some() {
+            return Err((".default", "can be set for one registry only"));
+        }
+        Ok(())
+    }
+
+    /// Returns whether no registry is configured, so that there is no endpoint.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// Returns the registry and the repository of a request. `namespace` is the registry that the
+    /// query names. Otherwise the first segment of `name` may name it, and the default registry
+    /// has all other requests.
+    ///
+    /// # Errors
+    /// [`RegistryError::UnknownRegistry`] or [`RegistryError::Name`].
+    pub fn resolve(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<(Arc<ContainerRegistry>, RepositoryName), RegistryError> {
+        let (registry, rest) = if let Some(namespace) = namespace {
+            let namespace = namespace.to_ascii_lowercase();
+            (self.by_name.get(&namespace), name)
+        } else {
+            let named = name
+                .split_once('/')
+                .and_then(|(first, rest)| Some((self.by_name.get(first)?, rest)));
+            named.map_or((self.default.as_ref(), name), |(registry, rest)| {
+                (Some(registry), rest)
+            })
+        };
+        let registry = registry.ok_or(RegistryError::UnknownRegistry)?;
+        Ok((Arc::clone(registry), registry.repository(rest)?))
+    }
+}
+
+impl ContainerRegistry {
+    /// Returns the name of the registry in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the time for which the digest of a tag is used without asking the registry.
+    #[must_use]
+    pub fn tag_ttl(&self) -> Duration {
+        self.tag_ttl
+    }
+
+    #[must_use]
+    pub fn on_deleted(&self) -> DeletedTag {
+        self.on_deleted
+    }
+
+    /// Returns scheme, host and port.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Returns the target at which a registry answers how it is asked.
+    ///
+    /// # Errors
+    /// As [`ContainerRegistry::blob`].
+    pub fn version(&self) -> Result<Target, RegistryError> {
+        self.target("")
+    }
+
+    /// Returns the target of a blob.
+    ///
+    /// # Errors
+    /// [`RegistryError::Name`] if the URL would be too long.
+    pub fn blob(&self, name: &RepositoryName, digest: &Digest) -> Result<Target, RegistryError> {
+        self.target(&format!("{name}/blobs/{digest}"))
+    }
+
+    /// Returns the target of a manifest.
+    ///
+    /// # Errors
+    /// As [`ContainerRegistry::blob`].
+    pub fn manifest(
+        &self,
+        name: &RepositoryName,
+        reference: &ImageReference,
+    ) -> Result<Target, RegistryError> {
+        self.target(&format!("{name}/manifests/{reference}"))
+    }
+
+    fn target(&self, path: &str) -> Result<Target, RegistryError> {
+        Target::parse(&format!("{}/v2/{path}", self.base)).map_err(|_| RegistryError::Name)
+    }
+
+    fn repository(&self, name: &str) -> Result<RepositoryName, RegistryError> {
+        if self.has_library && !name.contains('/') {
+            return RepositoryName::parse(&format!("{LIBRARY}/{name}"));
+        }
+        RepositoryName::parse(name)
+    }
+}
+
+fn base_url(text: &str) -> Option<String> {
+    let target = Target::parse(text).ok()?;
+    let is_http = matches!(target.scheme(), Scheme::Http | Scheme::Https);
+    let is_base = is_http && target.path() == "/" && !text.contains(['?', '#']);
+    is_base.then(|| target.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Whether a text is the name of a registry: a host with or without a port, or a word.
+fn is_registry_name(text: &str) -> bool {
+    let is_name_byte =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:".contains(&byte);
+    let is_word = |byte: Option<u8>| {
+        byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    text.len() <= MAX_HOST_BYTES
+        && is_word(text.bytes().next())
+        && is_word(text.bytes().last())
+        && text.bytes().all(is_name_byte)
+}

@@ -42,6 +42,12 @@ packages=(
     "rpm rpmbuild"
     "ruby gem"
     "nftables nft"
+    "containerd containerd"
+    "docker.io dockerd"
+    "docker-registry docker-registry"
+    "golang-github-containers-common /usr/share/containers/seccomp.json"
+    "podman podman"
+    "skopeo skopeo"
     "libnss-wrapper /usr/lib/$(uname -m)-linux-gnu/libnss_wrapper.so"
 )
 

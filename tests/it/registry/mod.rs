@@ -1,7 +1,9 @@
 //! Container images below `/v2/`: names, content by digest, tags, tokens, and real clients.
 
+mod clients;
 mod content;
 mod names;
+mod real_registry;
 mod stage;
 mod tags;
 mod tokens;

@@ -31,6 +31,7 @@ pub static FILES: &[DocumentFile] = documents![
     "docs/guides/adopt.md",
     "docs/guides/build-farms.md",
     "docs/guides/clients.md",
+    "docs/guides/cluster.md",
     "docs/guides/container-images.md",
     "docs/guides/deploy.md",
     "docs/guides/ftp.md",

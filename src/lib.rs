@@ -16,6 +16,7 @@ pub mod cache;
 pub mod catalog;
 pub mod cli;
 pub mod client_setup;
+pub mod cluster;
 pub mod config;
 pub mod dial;
 pub mod dialects;

@@ -5,8 +5,10 @@
 use std::sync::Arc;
 
 use crate::cache::{Cache, OpenError, OpenMode};
+use crate::cluster::{Cluster, NodeIdentity};
 use crate::config::Config;
 use crate::dial::Dialer;
+use crate::disk::folder_identity;
 use crate::fetch::{self, Fetcher, FetcherLimits, FetcherServices};
 use crate::limits::DialLimits;
 use crate::metrics::OriginCounts;
@@ -41,11 +43,12 @@ pub struct Services {
     pub cache: Cache,
     pub dialer: Dialer,
     pub origin: Arc<Origin>,
+    pub cluster: Arc<Cluster>,
     pub fetcher: Fetcher,
 }
 
 impl Services {
-    /// Builds the parts from the configuration. `name` is the name of this node towards origins.
+    /// Builds the parts from the configuration. `node` has the name of this node towards origins.
     ///
     /// Blocks while it opens the cache folder.
     ///
@@ -53,7 +56,7 @@ impl Services {
     /// [`ServicesError`] if a configuration value or the cache folder is invalid.
     pub fn build(
         config: &Config,
-        name: &str,
+        mut node: NodeIdentity,
         mode: OpenMode,
         limits: &FetchLimits,
         events: EventSink,
@@ -77,12 +80,22 @@ impl Services {
         let hosts = config.rules.iter();
         let hosts = hosts.map(|rule| rule.host.to_ascii_lowercase());
         let origin = Origin::new(
-            &config.fetch.for_origin(name),
+            &config.fetch.for_origin(&node.name),
             Arc::clone(&policy),
             dialer.clone(),
             OriginCounts::new(hosts),
         )?;
         let origin = Arc::new(origin);
+        node.folder = folder_identity(&config.cache.dir);
+        let cluster = Arc::new(Cluster::new(
+            node,
+            config
+                .cluster
+                .settings()?
+                .filter(|_| mode == OpenMode::Serve),
+            Arc::clone(&origin),
+            Arc::clone(&policy),
+        ));
         let fetcher = Fetcher::new(
             fetch::Config {
                 concurrency: limits.concurrency,
@@ -105,6 +118,7 @@ impl Services {
             cache,
             dialer,
             origin,
+            cluster,
             fetcher,
         })
     }

@@ -10,12 +10,18 @@ use crate::model::{ConfigError, disk_fault};
 /// File in the state folder with the random part of the name.
 const ID_FILE: &str = "instance_id";
 
+/// Name of this instance, and its random part.
+pub struct Instance {
+    pub name: String,
+    pub id: String,
+}
+
 /// Returns the configured name, or else the host name with a random suffix. The suffix is kept in
 /// the state folder.
 ///
 /// # Errors
 /// [`AppError::Configuration`] if the state folder cannot be used.
-pub fn instance_name(config: &gateway::Config) -> Result<String, AppError> {
+pub fn instance_name(config: &gateway::Config) -> Result<Instance, AppError> {
     let id = match read_or_create_id(&config.state_dir) {
         Ok(id) => id,
         Err(error) if disk_fault::is_passing(&error) => {
@@ -30,7 +36,8 @@ pub fn instance_name(config: &gateway::Config) -> Result<String, AppError> {
         }
     };
     if !config.name.is_empty() {
-        return Ok(config.name.clone());
+        let name = config.name.clone();
+        return Ok(Instance { name, id });
     }
     let host: String = rustix::system::uname()
         .nodename()
@@ -44,7 +51,8 @@ pub fn instance_name(config: &gateway::Config) -> Result<String, AppError> {
             }
         })
         .collect();
-    Ok(format!("{host}-{id}"))
+    let name = format!("{host}-{id}");
+    Ok(Instance { name, id })
 }
 
 fn read_or_create_id(state_dir: &Path) -> io::Result<String> {

@@ -21,7 +21,9 @@ use tokio::time::timeout;
 
 use crate::admin::{AdminService, AdminServices, Tokens};
 use crate::cache::{Cache, OpenMode};
+use crate::cluster::NodeIdentity;
 use crate::config::Config;
+use crate::disk::LAYOUT_VERSION;
 use crate::dns::Dns;
 use crate::events::EventRecorder;
 use crate::fetch::Fetcher;
@@ -44,7 +46,7 @@ use crate::scrub::{ObjectScrubber, run_scrubs};
 use crate::services::{FetchLimits, Services};
 use crate::ui::{HistoryFile, LiveFeed, LivePage};
 use crate::users::DownloadUsers;
-use instance_name::instance_name;
+use instance_name::{Instance, instance_name};
 use policy_tasks::run_policy_tasks;
 use reload::{Reloadable, settings_of};
 use service_manager::{ServiceManager, ServiceState};
@@ -110,12 +112,13 @@ async fn start(
     let interceptor = Interceptor::load(&config.intercept, &config.gateway.state_dir)?;
     let budget = divide_descriptors(config.fetch.concurrency);
     let listeners = bind_ports(&config).await?;
-    let name = instance_name(&config.gateway)?;
+    let Instance { name, id } = instance_name(&config.gateway)?;
     let events = EventSink::new();
     let recorder = EventRecorder::start(&events);
     // The services may report incidents while they start.
     let (incidents, page_events) = (events.subscribe(), events.subscribe());
-    let services = build_services(&config, &name, &budget, events).await?;
+    let node = node_identity(&config, &name, id);
+    let services = build_services(&config, node, &budget, events).await?;
     log_start(&config, source, &name, &budget, interceptor.as_ref());
     let notifier = Notifier::start(&config.notify, &name, incidents, &services.dialer)?;
     let facts = Arc::new(collect_facts(&services));
@@ -130,7 +133,7 @@ async fn start(
         events: recorder.log(),
     };
     let service = Arc::new(HttpService::new(
-        Arc::clone(&gateway),
+        (Arc::clone(&gateway), Arc::clone(&services.cluster)),
         operator_services,
         http_config(&config, name, interceptor)?,
         Reports::new(log, &facts, &live_page),
@@ -186,10 +189,23 @@ fn http_config(
     })
 }
 
+/// Returns the facts that this node states to its peers.
+fn node_identity(config: &Config, name: &str, id: String) -> NodeIdentity {
+    NodeIdentity {
+        id,
+        run: hex::encode(rand::random::<[u8; 16]>()),
+        name: name.to_owned(),
+        version: env!("CARGO_PKG_VERSION"),
+        layout: LAYOUT_VERSION,
+        space_bytes: config.cache.max_size.bytes,
+        folder: String::new(),
+    }
+}
+
 /// Builds the services on a thread for blocking work, since opening the cache folder blocks.
 async fn build_services(
     config: &Config,
-    name: &str,
+    node: NodeIdentity,
     budget: &FdBudget,
     events: EventSink,
 ) -> Result<Services, AppError> {
@@ -198,8 +214,8 @@ async fn build_services(
         in_flight: budget.in_flight,
         dial: budget.dial,
     };
-    let (config, name) = (config.clone(), name.to_owned());
-    let build = move || Services::build(&config, &name, OpenMode::Serve, &limits, events);
+    let config = config.clone();
+    let build = move || Services::build(&config, node, OpenMode::Serve, &limits, events);
     let services = spawn_blocking(build)
         .await
         .map_err(|panic| AppError::System(panic.to_string()))?;
@@ -283,7 +299,8 @@ async fn open_page(config: &Config, facts: &Arc<Facts>) -> Result<(LivePage, Liv
         .map_err(|panic| AppError::System(panic.to_string()))
 }
 
-/// Starts maintenance, health checks, scrubs, and the DNS publisher if it is configured.
+/// Starts maintenance, health checks, scrubs, polls of the peers, and the DNS publisher if it is
+/// configured.
 fn start_background(
     config: &Config,
     services: &Services,
@@ -297,6 +314,8 @@ fn start_background(
     if !scrub_interval.is_zero() {
         maintenance.spawn(run_scrubs(services.repair_sources(), scrub_interval));
     }
+    let cluster = Arc::clone(&services.cluster);
+    maintenance.spawn(async move { cluster.run().await });
     let dns = publisher.map(|publisher| Dns::start(publisher, ready));
     Ok((maintenance, dns))
 }

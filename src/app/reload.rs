@@ -67,7 +67,7 @@ impl Reloadable {
         if needs_restart(&config, &self.started_with) {
             tracing::warn!(
                 "the configuration was reloaded; listen, name, state_dir, proxy, intercept, cache, \
-                 s3, fetch, dial, notify, dns and log need a restart"
+                 s3, fetch, dial, notify, dns, cluster and log need a restart"
             );
         } else {
             tracing::info!("the configuration was reloaded");
@@ -119,6 +119,7 @@ fn needs_restart(new: &Config, old: &Config) -> bool {
         && new.dial == old.dial
         && new.notify == old.notify
         && new.dns == old.dns
+        && new.cluster == old.cluster
         && new.log == old.log;
     !(is_gateway_equal && is_storage_equal && are_modules_equal)
 }

@@ -13,7 +13,9 @@ use super::exit::FailureCode;
 use super::file_rights;
 use super::output::OutputForm;
 use crate::cache::OpenMode;
+use crate::cluster::NodeIdentity;
 use crate::config::Config;
+use crate::disk::LAYOUT_VERSION;
 use crate::limits::{DialLimits, MAX_IN_FLIGHT};
 use crate::model::{EventSink, ParseUnitError, Rate, sanitize_line};
 use crate::scrub::{
@@ -189,9 +191,19 @@ fn open(config: &Config) -> Result<RepairSources, CliError> {
         in_flight: MAX_IN_FLIGHT,
         dial: DialLimits::MAX,
     };
+    // A command asks no peer.
+    let node = NodeIdentity {
+        id: String::new(),
+        run: String::new(),
+        name,
+        version: env!("CARGO_PKG_VERSION"),
+        layout: LAYOUT_VERSION,
+        space_bytes: config.cache.max_size.bytes,
+        folder: String::new(),
+    };
     let services = Services::build(
         config,
-        &name,
+        node,
         OpenMode::Maintenance,
         &limits,
         EventSink::new(),

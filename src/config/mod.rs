@@ -10,6 +10,7 @@ mod mistakes;
 
 use std::path::Path;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use error::ConfigLoadError;
@@ -17,8 +18,8 @@ pub use examine::{Setting, SettingSource, examine, examine_text};
 
 use crate::model::ConfigError;
 use crate::{
-    admin, bucket, cache, dial, dns, fetch, gateway, http, indexes, intercept, limits, notify,
-    policy, registry, users,
+    admin, bucket, cache, cluster, dial, dns, fetch, gateway, http, indexes, intercept, limits,
+    notify, policy, registry, users,
 };
 
 /// Configuration section `[log]`.
@@ -72,6 +73,7 @@ pub struct Config {
     pub limits: limits::LimitsConfig,
     pub notify: notify::Config,
     pub dns: dns::Config,
+    pub cluster: cluster::Config,
     pub mirror: indexes::Config,
     pub log: LogConfig,
     #[serde(skip_serializing_if = "registry::Config::is_empty")]
@@ -127,6 +129,8 @@ impl Config {
             .policy
             .upgrade_hosts
             .clone_from(&config.proxy.upgrade_hosts);
+        let peers = config.cluster.peer_addresses();
+        config.limits.peers = peers.map(IpNet::from).collect();
         config.check()?;
         Ok(config)
     }
@@ -173,6 +177,7 @@ impl Config {
         self.dial.check()?;
         self.notify.check()?;
         self.dns.check()?;
+        self.cluster.settings()?;
         self.host_table()?;
         self.mirror.upstreams()?;
         self.registry_table()?;

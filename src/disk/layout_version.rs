@@ -17,7 +17,7 @@ use super::{Layout, OpenError, durable_dirs};
 use crate::model::{Key, Sha256};
 
 /// Version that this program reads and writes.
-const CURRENT: u32 = 2;
+pub const CURRENT: u32 = 2;
 
 /// Bound on the length of the file, in bytes.
 const MAX_VERSION_BYTES: usize = 16;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::url_prefix::PrefixedUrlError;
 use crate::cache::HashError;
+use crate::cluster::PeerRefusal;
 use crate::fetch::FetchError;
 use crate::limits::{OverLimit, UpstreamBusy};
 use crate::model::{ExpectedDigests, Sha256, WrongFile};
@@ -82,6 +83,9 @@ pub enum RequestError {
     /// The client has sent wrong logins. It may try again after a second.
     #[error("too many wrong logins from your address; retry later")]
     TooManyWrongLogins,
+    /// The operator must give the nodes of a cluster the same secret and the same time.
+    #[error(transparent)]
+    PeerRefused(#[from] PeerRefusal),
     /// The client must wait.
     #[error(transparent)]
     OverLimit(#[from] OverLimit),

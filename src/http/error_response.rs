@@ -18,6 +18,7 @@ use super::login::CHALLENGE;
 use super::rendered_response::RenderedResponse;
 use super::response_context::{ErrorForm, ResponseContext};
 use crate::admin::AdminError;
+use crate::cluster::REFUSAL_FIELD;
 use crate::gateway::{CacheStatus, Endpoint, OriginError, RequestError};
 use crate::limits::OverLimit;
 use crate::model::sanitize_line;
@@ -89,6 +90,9 @@ pub fn render_error(
     }
     if let Some((name, challenge)) = challenge(error_status.status) {
         builder.insert_header((name, challenge));
+    }
+    if let RequestError::PeerRefused(refusal) = error {
+        builder.insert_header((REFUSAL_FIELD, refusal.as_str()));
     }
     if let Some(seconds) = retry_after_seconds(error, error_status.status) {
         builder.insert_header((RETRY_AFTER, seconds.to_string()));

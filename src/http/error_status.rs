@@ -93,6 +93,10 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
             let (status, reason) = (Code::TOO_MANY_REQUESTS, "Registry Limits Requests");
             (status, None, "origin-status", reason)
         }
+        RequestError::PeerRefused(_) => {
+            let reason = "Peer Refused";
+            (Code::FORBIDDEN, REQUEST_DENIED, "peer-refused", reason)
+        }
         RequestError::TooManyWrongLogins => {
             let (status, reason) = (Code::TOO_MANY_REQUESTS, "Too Many Wrong Logins");
             (status, REQUEST_DENIED, "wrong-logins", reason)

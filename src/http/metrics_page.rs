@@ -17,6 +17,7 @@ use super::parse_request::single;
 use super::responder::Responder;
 use super::state::HttpService;
 use crate::cache::{Bucket, DiskUsage};
+use crate::cluster::PeerState;
 use crate::gateway::RequestError;
 use crate::jobs::ScrubRound;
 use crate::limits::PoolLevel;
@@ -107,9 +108,30 @@ pub async fn read_gauges(service: &HttpService, usage: Option<&DiskUsage>) -> Ga
             .map_or(0, seconds_since),
         open_alerts: incidents.alerts as u64,
         open_notices: incidents.notices as u64,
+        peers: peers(service),
+        peer_refusals: peer_refusals(service),
         lost_log_lines: service.reports.log.lost_lines(),
         process: process.ok().flatten(),
     }
+}
+
+/// Counts the peers of each state. Empty without a cluster.
+fn peers(service: &HttpService) -> Vec<(&'static str, u64)> {
+    if service.cluster.key().is_none() {
+        return Vec::new();
+    }
+    let peers = service.cluster.peers();
+    let count = |state| peers.iter().filter(|peer| peer.state == state).count() as u64;
+    PeerState::ALL
+        .map(|state| (state.as_str(), count(state)))
+        .into()
+}
+
+fn peer_refusals(service: &HttpService) -> Vec<(&'static str, u64)> {
+    let refusals = service.cluster.refusals();
+    refusals
+        .map(|(reason, count)| (reason.as_str(), count))
+        .into()
 }
 
 fn pools(service: &HttpService) -> Vec<(Pool, PoolGauges)> {

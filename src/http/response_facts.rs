@@ -176,6 +176,7 @@ pub fn outcome_of_error(error: &RequestError) -> Outcome {
         | RequestError::LoginRequired
         | RequestError::WrongLogin
         | RequestError::UnaskedLoginRequired
+        | RequestError::PeerRefused(_)
         | RequestError::Origin(OriginError::Denied(_))
         | RequestError::BadRequest(_)
         | RequestError::HeadTooLarge(_)

@@ -15,6 +15,7 @@ use super::access_log::{LogUri, RequestLog};
 use super::config::ProxyConfig;
 use super::node_name::NodeName;
 use crate::admin::{AdminService, Tokens};
+use crate::cluster::Cluster;
 use crate::events::EventLog;
 use crate::gateway::{self, Gateway, HostTable};
 use crate::indexes::RegistryUpstreams;
@@ -32,6 +33,7 @@ use crate::users::DownloadUsers;
 pub struct HttpService {
     pub(super) gateway: Arc<Gateway>,
     pub(super) images: ContainerImages,
+    pub(super) cluster: Arc<Cluster>,
     pub(super) operators: OperatorServices,
     pub(super) name: NodeName,
     pub(super) settings: ArcSwap<Settings>,
@@ -162,7 +164,7 @@ fn is_private(address: IpAddr) -> bool {
 impl HttpService {
     #[must_use]
     pub fn new(
-        gateway: Arc<Gateway>,
+        (gateway, cluster): (Arc<Gateway>, Arc<Cluster>),
         operators: OperatorServices,
         config: HttpConfig,
         reports: Reports,
@@ -171,6 +173,7 @@ impl HttpService {
         Self {
             images: ContainerImages::new(Arc::clone(&gateway), &config.state_dir),
             gateway,
+            cluster,
             operators,
             name: NodeName::new(config.name),
             settings: ArcSwap::from_pointee(config.settings),

@@ -125,6 +125,7 @@ async fn read_snapshot(service: &HttpService, feed: &LiveFeed, reader: &ListRead
         hosts: costs.hosts(MAX_ROWS),
         clients: costs.clients(MAX_ROWS),
         scrub: read_round(service).await,
+        peers: service.cluster.peers(),
         jobs: read_jobs(&operators.jobs, reader),
     }
 }

@@ -186,8 +186,8 @@ impl ClientLimits {
     /// Returns the client that permits of pools count for.
     pub fn pool_client(&self, client: IpAddr) -> PoolClient {
         let net = ClientNet::from_address(client);
-        let exempt = &self.config.exempt_clients;
-        if exempt.iter().any(|network| network.contains(&client)) {
+        let mut exempt = self.config.exempt_clients.iter().chain(&self.config.peers);
+        if exempt.any(|network| network.contains(&client)) {
             PoolClient::Exempt(net)
         } else {
             PoolClient::Shared(net)

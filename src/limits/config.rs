@@ -34,6 +34,10 @@ pub struct LimitsConfig {
     /// Networks of many clients, which are only subject to the total bandwidth and to three
     /// quarters of every pool.
     pub exempt_clients: Vec<IpNet>,
+    /// Addresses of the nodes of the cluster, which carry the requests of many clients. The key is
+    /// `cluster.peers`.
+    #[serde(skip)]
+    pub peers: Vec<IpNet>,
 }
 
 impl Default for LimitsConfig {
@@ -49,6 +53,7 @@ impl Default for LimitsConfig {
             total_bandwidth: Rate::UNLIMITED,
             client_share: DEFAULT_SHARE,
             exempt_clients: Vec::new(),
+            peers: Vec::new(),
         }
     }
 }

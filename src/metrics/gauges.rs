@@ -75,6 +75,10 @@ pub struct Gauges {
     pub scrub_round_age_seconds: u64,
     pub open_alerts: u64,
     pub open_notices: u64,
+    /// Peers of the cluster by their state, and refused marks by the reason. Empty without a
+    /// cluster.
+    pub peers: Vec<(&'static str, u64)>,
+    pub peer_refusals: Vec<(&'static str, u64)>,
     /// Log lines that were lost since the start of the process.
     pub lost_log_lines: u64,
     /// `None` if the kernel does not show it.

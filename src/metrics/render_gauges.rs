@@ -52,6 +52,7 @@ pub fn write_gauges(page: &mut MetricsPage<'_>, gauges: &Gauges) -> fmt::Result 
         help: "Log lines that were lost because the log was not written.",
     };
     page.counters(lost, alone(gauges.lost_log_lines))?;
+    write_peers(page, gauges)?;
     if let Some(storage) = &gauges.storage {
         write_storage(page, storage)?;
     }
@@ -68,6 +69,31 @@ pub fn write_gauges(page: &mut MetricsPage<'_>, gauges: &Gauges) -> fmt::Result 
 
 fn alone(value: u64) -> [(Labels<'static>, u64); 1] {
     [(Vec::new(), value)]
+}
+
+/// Writes the families of a cluster. Other gateways have none.
+fn write_peers(page: &mut MetricsPage<'_>, gauges: &Gauges) -> fmt::Result {
+    if gauges.peers.is_empty() {
+        return Ok(());
+    }
+    let peers = MetricFamily {
+        name: "millpond_cluster_peers",
+        help: "Peers of the configuration, by the state that the last poll found.",
+    };
+    let series = gauges.peers.iter();
+    page.gauges(
+        peers,
+        series.map(|(state, count)| (vec![("state", *state)], *count)),
+    )?;
+    let refusals = MetricFamily {
+        name: "millpond_cluster_refusals",
+        help: "Requests whose mark of a peer was refused, by reason.",
+    };
+    let series = gauges.peer_refusals.iter();
+    page.counters(
+        refusals,
+        series.map(|(reason, count)| (vec![("reason", *reason)], *count)),
+    )
 }
 
 fn write_pools(page: &mut MetricsPage<'_>, pools: &[(Pool, PoolGauges)]) -> fmt::Result {

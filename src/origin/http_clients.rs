@@ -17,7 +17,7 @@ use super::http_connector::{ConnectorParts, OriginConnector};
 use super::http_stream::RequestForm;
 use super::reuse::HttpClient;
 use super::tls::TrustedCertificates;
-use crate::dial::Dialer;
+use crate::dial::{Dialer, Reach};
 use crate::model::{ConfigError, lock};
 use crate::policy::EgressRoute;
 
@@ -40,6 +40,8 @@ pub struct HttpClients {
     factory: ClientFactory,
     /// Clients for `fetch.egress_proxy`.
     default: ClientPair,
+    /// Clients for the nodes of the cluster, at any address.
+    peers: ClientPair,
     /// Clients for the routes of rules, by the URL of the proxy. Empty for a direct connection.
     by_rule: Mutex<HashMap<String, ClientPair>>,
 }
@@ -73,10 +75,12 @@ impl HttpClients {
             tls: Arc::new(tls),
             name: config.name.clone(),
         };
-        let default = factory.make_pair(&config.egress_proxy)?;
+        let default = factory.make_pair(&config.egress_proxy, Reach::Policy)?;
+        let peers = factory.make_pair("", Reach::Configured)?;
         Ok(Self {
             factory,
             default,
+            peers,
             by_rule: Mutex::default(),
         })
     }
@@ -91,6 +95,7 @@ impl HttpClients {
     ) -> Result<ClientPair, ConfigError> {
         let proxy = match egress {
             None => return Ok(self.default.clone()),
+            Some(EgressRoute::Peer) => return Ok(self.peers.clone()),
             Some(EgressRoute::Direct) => "",
             Some(EgressRoute::Proxy(url)) => url.expose(),
         };
@@ -99,7 +104,7 @@ impl HttpClients {
         if let Some(clients) = by_rule.get(proxy) {
             return Ok(clients.clone());
         }
-        let clients = self.factory.make_pair(proxy)?;
+        let clients = self.factory.make_pair(proxy, Reach::Policy)?;
         if by_rule.len() >= MAX_ROUTES {
             by_rule.clear();
         }
@@ -119,8 +124,9 @@ struct ClientFactory {
 }
 
 impl ClientFactory {
-    /// Creates the clients of one route. An empty URL is a direct connection.
-    fn make_pair(&self, egress_proxy: &str) -> Result<ClientPair, ConfigError> {
+    /// Creates the clients of one route. An empty URL is a direct connection, to addresses within
+    /// `reach`.
+    fn make_pair(&self, egress_proxy: &str, reach: Reach) -> Result<ClientPair, ConfigError> {
         let egress_proxy = match egress_proxy {
             "" => None,
             url => Some(parse_proxy(url)?),
@@ -134,6 +140,7 @@ impl ClientFactory {
         };
         let parts = Arc::new(ConnectorParts {
             dialer: self.dialer.clone(),
+            reach,
             tls: Arc::clone(&self.tls),
             egress_proxy,
             name: self.name.clone(),

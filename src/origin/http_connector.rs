@@ -35,6 +35,8 @@ pub struct OriginConnector {
 #[derive(Debug)]
 pub struct ConnectorParts {
     pub dialer: Dialer,
+    /// Addresses that a direct connection may use.
+    pub reach: Reach,
     pub tls: Arc<ClientConfig>,
     pub egress_proxy: Option<EgressProxy>,
     /// Name of this node.
@@ -136,9 +138,7 @@ impl ConnectorParts {
         port: u16,
         asker: Asker,
     ) -> Result<Box<dyn ByteStream>, ConnectError> {
-        let stream = self
-            .dialer
-            .connect_to_host(host, port, Reach::Policy, asker);
+        let stream = self.dialer.connect_to_host(host, port, self.reach, asker);
         Ok(Box::new(stream.await?))
     }
 

@@ -290,6 +290,17 @@ impl Policy {
         (admitted, alias)
     }
 
+    /// Admits a URL at a node of the cluster, which the operator has listed. Its port and its
+    /// address may be any.
+    #[must_use]
+    pub fn admit_peer(&self, at_peer: Target) -> Admitted {
+        let (admitted, _) = self.admit_checked(&self.rules.load(), at_peer);
+        Admitted {
+            request_options: RequestOptions::for_peer(),
+            ..admitted
+        }
+    }
+
     /// Checks the target of a redirect.
     ///
     /// The client's target was checked before, so only scheme, port, address and `deny_hosts`

@@ -26,6 +26,9 @@ const NONE: &str = "none";
 pub enum EgressRoute {
     Direct,
     Proxy(Secret),
+    /// A direct connection to a node of the cluster. The operator has listed it, so that any
+    /// address is allowed.
+    Peer,
 }
 
 impl EgressRoute {
@@ -68,6 +71,15 @@ pub struct RequestOptions {
 }
 
 impl RequestOptions {
+    /// Returns the options for requests to a node of the cluster.
+    #[must_use]
+    pub fn for_peer() -> Self {
+        Self {
+            egress: Some(EgressRoute::Peer),
+            ..Self::default()
+        }
+    }
+
     /// Removes the credentials, for a host that must not see them.
     #[must_use]
     pub fn without_credentials(self) -> Self {

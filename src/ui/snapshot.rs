@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use super::failure_log::{HostFailure, SeenFailure};
 use super::series::PeriodTraffic;
 use crate::cache::{DiskUsage, PinnedUse};
+use crate::cluster::PeerView;
 use crate::fetch::{FetchView, OpenCircuit};
 use crate::jobs::{JobView, ScrubRound};
 use crate::metrics::{Cost, Gauges, TrafficTotals};
@@ -41,6 +42,8 @@ pub struct Snapshot {
     pub clients: Vec<(ClientNet, Cost)>,
     /// `None` before the first scrub of the service.
     pub scrub: Option<ScrubRound>,
+    /// Peers of the configuration. Empty without a cluster.
+    pub peers: Vec<PeerView>,
     /// Newest first.
     pub jobs: Vec<JobView>,
 }

@@ -4,6 +4,7 @@
 mod arch;
 mod bucket;
 mod checks;
+mod cluster;
 mod commands;
 mod config;
 mod disk;

@@ -16,6 +16,8 @@ mod list_builder;
 mod list_filter;
 mod list_order;
 mod list_part;
+mod node;
+mod nodes;
 mod objects;
 mod openapi;
 mod pins;
@@ -62,6 +64,9 @@ enum Resource {
     Refresh,
     Incidents,
     Stats,
+    /// Facts that peers read.
+    Node,
+    Nodes,
     Fetches,
     Jobs,
     Job(JobId),
@@ -125,6 +130,11 @@ async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, AdminError> {
     let resource = Resource::parse(api_request.path)?;
     let query = Query::parse(api_request.query)?;
     let (service, origin) = (api_request.service, api_request.origin);
+    if let Resource::Node = resource
+        && let Some(peer) = node::peer_of(service, api_request.request)?
+    {
+        return node::show_to_peer(service, peer, query);
+    }
     let permission = permission_of(service, origin.client, api_request.request.headers())?;
     match *api_request.request.method() {
         Method::GET | Method::HEAD => read(resource, &api_request, permission, query).await,
@@ -162,6 +172,8 @@ async fn read(
             query,
         ),
         Resource::Stats => stats::show(service, origin, permission, query).await,
+        Resource::Node => node::show(service, &permission.into_reader()?, query),
+        Resource::Nodes => nodes::list(service, &permission.into_reader()?, query),
         Resource::Fetches => fetches::list(admin, &permission.into_reader()?, query),
         Resource::Jobs => jobs::list(&service.operators.jobs, &permission.into_reader()?, query),
         Resource::Job(id) => jobs::show(
@@ -267,6 +279,8 @@ impl Resource {
             "refresh" => Ok(Self::Refresh),
             "incidents" => Ok(Self::Incidents),
             "stats" => Ok(Self::Stats),
+            "node" => Ok(Self::Node),
+            "nodes" => Ok(Self::Nodes),
             "fetches" => Ok(Self::Fetches),
             "jobs" => Ok(Self::Jobs),
             "events" => Ok(Self::Events),
@@ -292,6 +306,8 @@ impl Resource {
             Self::Targets
             | Self::Incidents
             | Self::Stats
+            | Self::Node
+            | Self::Nodes
             | Self::Fetches
             | Self::Events
             | Self::Description => "GET, HEAD",
@@ -342,7 +358,9 @@ mod tests {
             Resource::Pins => ("/api/v1/pins", Some(Resource::Refresh)),
             Resource::Refresh => ("/api/v1/refresh", Some(Resource::Incidents)),
             Resource::Incidents => ("/api/v1/incidents", Some(Resource::Stats)),
-            Resource::Stats => ("/api/v1/stats", Some(Resource::Fetches)),
+            Resource::Stats => ("/api/v1/stats", Some(Resource::Node)),
+            Resource::Node => ("/api/v1/node", Some(Resource::Nodes)),
+            Resource::Nodes => ("/api/v1/nodes", Some(Resource::Fetches)),
             Resource::Fetches => ("/api/v1/fetches", Some(Resource::Jobs)),
             Resource::Jobs => ("/api/v1/jobs", Some(Resource::Job(job()))),
             Resource::Job(_) => ("/api/v1/jobs/{id}", Some(Resource::Events)),

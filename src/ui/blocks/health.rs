@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use crate::cluster::{PeerState, PeerView};
 use crate::metrics::Label as _;
 use crate::ui::shown;
 use crate::ui::snapshot::Snapshot;
@@ -54,7 +55,7 @@ fn pools(snapshot: &Snapshot) -> Markup {
     }
 }
 
-/// Shows this node.
+/// Shows this node and its peers.
 pub fn nodes(snapshot: &Snapshot) -> Markup {
     let (state, class) = match &snapshot.readiness {
         Ok(_) => ("ready", "badge good"),
@@ -77,7 +78,40 @@ pub fn nodes(snapshot: &Snapshot) -> Markup {
                 td { (scrub(snapshot)) }
             } }
         } }
+        (peers(&snapshot.peers))
     }
+}
+
+/// Shows the peers of the configuration with their states.
+fn peers(peers: &[PeerView]) -> Markup {
+    html! {
+        @if !peers.is_empty() {
+            div.scroll { table id="peers" {
+                thead { tr {
+                    th { "Peer" } th { "Name" } th { "Version" } th { "State" } th { "Since" }
+                    th.number { "Size of the cache" }
+                } }
+                tbody { @for peer in peers { (peer_row(peer)) } }
+            } }
+        }
+    }
+}
+
+fn peer_row(peer: &PeerView) -> Markup {
+    let class = match peer.state {
+        PeerState::Ready | PeerState::Itself | PeerState::SameFolder => "badge good",
+        PeerState::Unknown | PeerState::Unready => "badge warn",
+        _ => "badge bad",
+    };
+    let node = peer.node.as_ref();
+    html! { tr {
+        td.url { bdi { (shown::visible(&peer.url.redacted())) } }
+        td { @if let Some(node) = node { (shown::visible(&node.name)) } }
+        td { @if let Some(node) = node { (shown::visible(&node.version)) } }
+        td { span class=(class) { (peer.state.as_str()) } }
+        td { (shown::time(peer.since)) }
+        td.number { @if let Some(node) = node { (shown::bytes(node.space_bytes)) } }
+    } }
 }
 
 /// Shows the round of the scrub: how old it is, and how far.

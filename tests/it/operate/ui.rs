@@ -141,6 +141,18 @@ fn blocks_show_the_numbers_of_metrics() {
 }
 
 #[test]
+fn silent_peer_is_on_the_page() {
+    let gateway = Gateway::builder()
+        .text("cluster.secret", "a secret of all nodes")
+        .set("cluster.peers", "[\"http://127.0.0.1:1\"]")
+        .set("gateway.reader_tokens", &format!("[{READER:?}]"))
+        .start();
+    let mut view = View::open(&as_reader(&gateway, "/ui/live"));
+    let nodes = view.await_text("nodes", "silent");
+    assert!(nodes.contains("http://127.0.0.1:1"), "{nodes}");
+}
+
+#[test]
 fn running_fetch_shows_its_progress() {
     let origin = Origin::start();
     let body = archive(2, 400_000);

@@ -11,8 +11,8 @@ use std::sync::LazyLock;
 use utoipa::OpenApi;
 
 use super::{
-    catalog, events, fetches, incidents, job_views, jobs, list_order, objects, pins, refresh,
-    stats, targets,
+    catalog, events, fetches, incidents, job_views, jobs, list_order, node, nodes, objects, pins,
+    refresh, stats, targets,
 };
 use crate::http::error_response::Problem;
 use completion::Completion;
@@ -50,6 +50,8 @@ pub use pages::PATH;
         incidents::list,
         events::stream,
         stats::show,
+        node::show,
+        nodes::list,
     ),
     // The schemas of parameters are not found by themselves.
     components(schemas(
@@ -70,6 +72,7 @@ pub use pages::PATH;
         (name = "incidents", description = "Failures of hosts and of the gateway itself"),
         (name = "events", description = "Events as they happen"),
         (name = "stats", description = "State of this instance"),
+        (name = "nodes", description = "Nodes of the cluster"),
     )
 )]
 struct ApiDescription;

@@ -1,0 +1,190 @@
+//! The nodes of the cluster as this node sees them. The main type is [`Cluster`].
+
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use tokio::sync::Notify;
+
+use super::config::ClusterSettings;
+use super::mark::{ClusterKey, MarkedRequest, PeerProof, milliseconds};
+use super::node::{NodeDocument, NodeIdentity};
+use super::owner::{WeightedNode, rank};
+use super::peer_state::PeerState;
+use super::refusal::PeerRefusal;
+use crate::model::{Counter, Key, Target, lock};
+use crate::origin::Origin;
+use crate::policy::Policy;
+
+/// The nodes of the cluster. Without `[cluster]`, this node alone.
+#[derive(Debug)]
+pub struct Cluster {
+    own: NodeIdentity,
+    advertise: Option<Target>,
+    /// `None` if this node belongs to no cluster.
+    key: Option<ClusterKey>,
+    peers: Mutex<Vec<Peer>>,
+    /// Wakes the poller, because a peer has shown that it runs.
+    pub(super) awake: Notify,
+    refusals: [Counter; PeerRefusal::ALL.len()],
+    pub(super) origin: Arc<Origin>,
+    pub(super) policy: Arc<Policy>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    url: Target,
+    state: PeerState,
+    /// When the state changed last.
+    since: SystemTime,
+    node: Option<NodeDocument>,
+}
+
+/// A peer at one time.
+#[derive(Debug, Clone)]
+pub struct PeerView {
+    pub url: Target,
+    pub state: PeerState,
+    /// When the state changed last.
+    pub since: SystemTime,
+    /// The last document of the peer. `None` before the first one.
+    pub node: Option<NodeDocument>,
+}
+
+impl Cluster {
+    /// Contacts no peer. [`Cluster::run`] does that.
+    #[must_use]
+    pub fn new(
+        own: NodeIdentity,
+        settings: Option<ClusterSettings>,
+        origin: Arc<Origin>,
+        policy: Arc<Policy>,
+    ) -> Self {
+        let (urls, advertise, key) = match settings {
+            None => (Vec::new(), None, None),
+            Some(settings) => {
+                let key = ClusterKey::new(settings.secret);
+                (settings.peers, settings.advertise, Some(key))
+            }
+        };
+        let peer = |url| Peer {
+            url,
+            state: PeerState::Unknown,
+            since: SystemTime::now(),
+            node: None,
+        };
+        Self {
+            own,
+            advertise,
+            key,
+            peers: Mutex::new(urls.into_iter().map(peer).collect()),
+            awake: Notify::new(),
+            refusals: Default::default(),
+            origin,
+            policy,
+        }
+    }
+
+    /// Returns the key of the cluster. `None` if this node belongs to no cluster.
+    #[must_use]
+    pub fn key(&self) -> Option<&ClusterKey> {
+        self.key.as_ref()
+    }
+
+    /// Returns the facts about this node.
+    #[must_use]
+    pub fn own(&self) -> &NodeIdentity {
+        &self.own
+    }
+
+    /// Returns what this node states about itself.
+    #[must_use]
+    pub fn document(&self, ready: bool) -> NodeDocument {
+        let advertise = self.advertise.as_ref().map(Target::as_str);
+        self.own
+            .document(ready, milliseconds(SystemTime::now()), advertise)
+    }
+
+    /// Checks the mark of a request.
+    ///
+    /// # Errors
+    /// [`PeerRefusal`]. It is counted.
+    pub fn verify(
+        &self,
+        received: MarkedRequest<'_>,
+        mark: &str,
+    ) -> Result<PeerProof, PeerRefusal> {
+        let key = self.key.as_ref().ok_or(PeerRefusal::Secret)?;
+        let verified = key.verify(received, mark, SystemTime::now());
+        verified.inspect_err(|refusal| self.refusals[*refusal as usize].increment())
+    }
+
+    /// Polls the peers soon, because one of them has shown that it does not know this node yet.
+    pub fn wake(&self) {
+        self.awake.notify_one();
+    }
+
+    /// Returns how many marks were refused, by reason.
+    #[must_use]
+    pub fn refusals(&self) -> [(PeerRefusal, u64); PeerRefusal::ALL.len()] {
+        PeerRefusal::ALL.map(|refusal| (refusal, self.refusals[refusal as usize].get()))
+    }
+
+    /// Returns the peers, in the order of the configuration.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerView> {
+        let view = |peer: &Peer| PeerView {
+            url: peer.url.clone(),
+            state: peer.state,
+            since: peer.since,
+            node: peer.node.clone(),
+        };
+        lock(&self.peers).iter().map(view).collect()
+    }
+
+    /// Returns the names of this node and the ready peers, the owner of the key first.
+    #[must_use]
+    pub fn owners(&self, key: Key) -> Vec<String> {
+        let peers = lock(&self.peers);
+        let ready = peers.iter().filter(|peer| peer.state == PeerState::Ready);
+        let ready: Vec<&NodeDocument> = ready.filter_map(|peer| peer.node.as_ref()).collect();
+        let own = WeightedNode {
+            id: &self.own.id,
+            space_bytes: self.own.space_bytes,
+        };
+        let others = ready.iter().map(|node| WeightedNode {
+            id: &node.id,
+            space_bytes: node.space_bytes,
+        });
+        let candidates: Vec<_> = std::iter::once(own).chain(others).collect();
+        let name_of = |at: usize| match at.checked_sub(1) {
+            None => self.own.name.clone(),
+            Some(at) => ready[at].name.clone(),
+        };
+        let order = rank(key.as_bytes(), &candidates);
+        order.into_iter().map(name_of).collect()
+    }
+
+    /// Records what a poll has found, and logs a change of the state.
+    pub(super) fn set_state(&self, url: &Target, state: PeerState, node: Option<NodeDocument>) {
+        let mut peers = lock(&self.peers);
+        let Some(peer) = peers.iter_mut().find(|peer| peer.url == *url) else {
+            return;
+        };
+        if node.is_some() {
+            peer.node = node;
+        }
+        if peer.state == state {
+            return;
+        }
+        (peer.state, peer.since) = (state, SystemTime::now());
+        let node = peer.node.as_ref();
+        let (name, version) = (node.map(|node| &node.name), node.map(|node| &node.version));
+        let (peer, text) = (url.as_str(), state.log_text());
+        match state {
+            PeerState::Ready | PeerState::Itself | PeerState::SameFolder | PeerState::Unknown => {
+                tracing::info!(peer, name, version, "{text}");
+            }
+            _ => tracing::warn!(peer, name, version, "{text}"),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Nodes of one cluster: which peers this node has, whether they are ready, and which node owns a
+//! key.
+//!
+//! Peers prove a shared secret to each other ([`ClusterKey`]). A peer that is silent or does not
+//! fit is left out, and this node serves alone. This module must not know clients, fetches or
+//! stored files. Its main type is [`Cluster`].
+
+mod config;
+mod mark;
+mod membership;
+mod node;
+mod owner;
+mod peer_state;
+mod poll;
+mod refusal;
+mod replay;
+
+pub use config::{ClusterSettings, Config};
+pub use mark::{
+    ANY_RECIPIENT, ClusterKey, MARK_FIELD, MarkedRequest, PROOF_FIELD, PeerProof, REFUSAL_FIELD,
+};
+pub use membership::{Cluster, PeerView};
+pub use node::{NodeDocument, NodeIdentity};
+pub use owner::{WeightedNode, rank};
+pub use peer_state::PeerState;
+pub use poll::{NODE_PATH, POLL_REQUEST, WAKE_FIELD};
+pub use refusal::{Nonce, PeerRefusal};

@@ -1,0 +1,6 @@
+//! Nodes of one cluster: how they find each other, and what they refuse.
+
+mod config;
+mod marks;
+mod nodes;
+mod stage;

@@ -51,59 +51,46 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
         RequestError::TargetTooLong(_) => bad_request(Code::URI_TOO_LONG),
         RequestError::ExpectationFailed => bad_request(Code::EXPECTATION_FAILED),
         RequestError::UnknownMethod(_) => {
-            let (status, reason) = (Code::NOT_IMPLEMENTED, "Unknown Method");
-            (status, REQUEST_DENIED, "bad-method", reason)
+            refused(Code::NOT_IMPLEMENTED, "bad-method", "Unknown Method")
         }
-        RequestError::OtherProtocol => {
-            let (status, reason) = (Code::NOT_IMPLEMENTED, "Protocol Not Supported");
-            (status, REQUEST_DENIED, "bad-protocol", reason)
-        }
+        RequestError::OtherProtocol => refused(
+            Code::NOT_IMPLEMENTED,
+            "bad-protocol",
+            "Protocol Not Supported",
+        ),
         RequestError::MethodNotSupported(_) => {
-            let (status, reason) = (Code::METHOD_NOT_ALLOWED, "Method Not Allowed");
-            (status, REQUEST_DENIED, "bad-method", reason)
+            refused(Code::METHOD_NOT_ALLOWED, "bad-method", "Method Not Allowed")
         }
-        RequestError::ReadOnlyRegistry => {
-            let (status, reason) = (Code::METHOD_NOT_ALLOWED, "Registry Is Read Only");
-            (status, REQUEST_DENIED, "bad-method", reason)
-        }
-        RequestError::Misdirected(_) => {
-            let (status, reason) = (Code::MISDIRECTED_REQUEST, "Misdirected Request");
-            (status, REQUEST_DENIED, "misdirected", reason)
-        }
+        RequestError::ReadOnlyRegistry => refused(
+            Code::METHOD_NOT_ALLOWED,
+            "bad-method",
+            "Registry Is Read Only",
+        ),
+        RequestError::Misdirected(_) => refused(
+            Code::MISDIRECTED_REQUEST,
+            "misdirected",
+            "Misdirected Request",
+        ),
         RequestError::UnlistedClient(_) => {
-            let reason = "Client Not Allowed";
-            (Code::FORBIDDEN, REQUEST_DENIED, "refused", reason)
+            refused(Code::FORBIDDEN, "refused", "Client Not Allowed")
         }
-        RequestError::LoginRequired | RequestError::WrongLogin => {
-            let status = match endpoint {
-                Endpoint::Gateway => Code::UNAUTHORIZED,
-                Endpoint::Proxy => Code::PROXY_AUTHENTICATION_REQUIRED,
-            };
-            let reason = match error {
-                RequestError::LoginRequired => "Login Required",
-                _ => "Wrong User Or Password",
-            };
-            (status, REQUEST_DENIED, "unauthorized", reason)
-        }
+        RequestError::LoginRequired => unauthorized(endpoint, "Login Required"),
+        RequestError::WrongLogin => unauthorized(endpoint, "Wrong User Or Password"),
         RequestError::UnaskedLoginRequired => {
-            let reason = "Login Required";
-            (Code::FORBIDDEN, REQUEST_DENIED, "unauthorized", reason)
+            refused(Code::FORBIDDEN, "unauthorized", "Login Required")
         }
         RequestError::RegistryLimit(_) => {
             let (status, reason) = (Code::TOO_MANY_REQUESTS, "Registry Limits Requests");
             (status, None, "origin-status", reason)
         }
-        RequestError::PeerRefused(_) => {
-            let reason = "Peer Refused";
-            (Code::FORBIDDEN, REQUEST_DENIED, "peer-refused", reason)
-        }
-        RequestError::TooManyWrongLogins => {
-            let (status, reason) = (Code::TOO_MANY_REQUESTS, "Too Many Wrong Logins");
-            (status, REQUEST_DENIED, "wrong-logins", reason)
-        }
+        RequestError::PeerRefused(_) => refused(Code::FORBIDDEN, "peer-refused", "Peer Refused"),
+        RequestError::TooManyWrongLogins => refused(
+            Code::TOO_MANY_REQUESTS,
+            "wrong-logins",
+            "Too Many Wrong Logins",
+        ),
         RequestError::OverLimit(_) => {
-            let (status, reason) = (Code::TOO_MANY_REQUESTS, "Client Over Limit");
-            (status, REQUEST_DENIED, "over-limit", reason)
+            refused(Code::TOO_MANY_REQUESTS, "over-limit", "Client Over Limit")
         }
         RequestError::NotFound(_) => (Code::NOT_FOUND, None, "unknown", "Not Found"),
         RequestError::LoopDetected(_) => {
@@ -114,13 +101,7 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
             let reason = "Expected Digest Differs";
             (Code::CONFLICT, None, "digest-mismatch", reason)
         }
-        RequestError::WrongFileType(fault) => {
-            let reason = match fault {
-                WrongFile::Empty => "Empty File From Origin",
-                WrongFile::OtherType => "Wrong File Type From Origin",
-            };
-            (Code::BAD_GATEWAY, PROTOCOL_ERROR, "wrong-file-type", reason)
-        }
+        RequestError::WrongFileType(fault) => wrong_file(*fault),
         RequestError::UnreadableIndex(_) => {
             let reason = "Unreadable Index From Origin";
             (
@@ -156,6 +137,29 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
 fn bad_request(status: StatusCode) -> Words {
     let reason = status.canonical_reason().unwrap_or("Bad Request");
     (status, REQUEST_ERROR, "bad-request", reason)
+}
+
+/// Words of a request that lacks a valid login.
+fn unauthorized(endpoint: Endpoint, reason: &'static str) -> Words {
+    let status = match endpoint {
+        Endpoint::Gateway => StatusCode::UNAUTHORIZED,
+        Endpoint::Proxy => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+    };
+    refused(status, "unauthorized", reason)
+}
+
+fn wrong_file(fault: WrongFile) -> Words {
+    let reason = match fault {
+        WrongFile::Empty => "Empty File From Origin",
+        WrongFile::OtherType => "Wrong File Type From Origin",
+    };
+    let status = StatusCode::BAD_GATEWAY;
+    (status, PROTOCOL_ERROR, "wrong-file-type", reason)
+}
+
+/// Words of a request that Millpond refuses.
+fn refused(status: StatusCode, detail: &'static str, reason: &'static str) -> Words {
+    (status, REQUEST_DENIED, detail, reason)
 }
 
 fn unavailable(detail: &'static str, reason: &'static str) -> Words {

@@ -113,7 +113,7 @@ pub async fn serve(registry: RegistryRequest<'_>, guard: RequestGuard) -> HttpRe
         Responder::new(request, service, Endpoint::Gateway, log, guard).for_registry(code);
     let mut response = match read {
         Ok(ImagePart::Version) => responder.send_page(version_page()),
-        Ok(ImagePart::Content(content)) => match content.get(service).await {
+        Ok(ImagePart::Content(content)) => match Box::pin(content.get(service)).await {
             Ok(ImageContent { download, digest }) => {
                 let mut response = responder.send_download(download);
                 add_digest(&mut response, &digest);
@@ -136,8 +136,8 @@ impl ContentRequest {
             client: self.request.client,
         };
         let got = match self.digest {
-            Some(digest) => images.content(&source, self.request, digest).await,
-            None => images.tagged(&source, &self.request).await,
+            Some(digest) => Box::pin(images.content(&source, self.request, digest)).await,
+            None => Box::pin(images.tagged(&source, &self.request)).await,
         };
         got.map_err(as_registry_error)
     }

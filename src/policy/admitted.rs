@@ -36,7 +36,6 @@ pub struct Admitted {
     pub(super) network_use: NetworkUse,
     pub(super) needs_server_side_fetch: bool,
     pub(super) request_options: RequestOptions,
-    pub(super) has_own_authorization: bool,
     pub(super) required_sha256: Option<Sha256>,
     /// Client for which the target was admitted.
     pub(super) client: PoolClient,
@@ -58,7 +57,6 @@ impl Admitted {
         let options = &mut self.request_options;
         if let (Some(value), None) = (value.filter(|_| is_same), &options.credentials) {
             options.credentials = OriginCredentials::authorization(value).map(Arc::new);
-            self.has_own_authorization = options.credentials.is_some();
         }
         self
     }
@@ -66,7 +64,8 @@ impl Admitted {
     /// Returns whether the request has authorization that other requests for the target may lack.
     #[must_use]
     pub fn has_own_authorization(&self) -> bool {
-        self.has_own_authorization
+        let credentials = self.request_options.credentials.as_ref();
+        credentials.is_some_and(|credentials| credentials.is_own())
     }
 
     /// Returns the client that permits of pools count for.

@@ -281,7 +281,6 @@ impl Policy {
             network_use,
             needs_server_side_fetch,
             request_options,
-            has_own_authorization: false,
             required_sha256: self.required_sha256(&target),
             upgraded_from: None,
             client: PoolClient::Own,

@@ -33,6 +33,15 @@ const RESERVED_FIELDS: [&str; 14] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginCredentials {
     fields: Vec<(String, Secret)>,
+    giver: Giver,
+}
+
+/// Who gave the credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Giver {
+    Operator,
+    /// The token service of the host.
+    Host,
 }
 
 impl OriginCredentials {
@@ -66,7 +75,10 @@ impl OriginCredentials {
                 ConfigError::new(format!("{table}.headers"), format!("{name}: {reason}"))
             })?;
         }
-        Ok((!fields.is_empty()).then_some(Self { fields }))
+        Ok((!fields.is_empty()).then_some(Self {
+            fields,
+            giver: Giver::Operator,
+        }))
     }
 
     /// Returns credentials with this value of `Authorization`, or `None` if no field can have it.
@@ -74,7 +86,16 @@ impl OriginCredentials {
     pub fn authorization(value: &Secret) -> Option<Self> {
         check("authorization", value).ok()?;
         let fields = vec![("authorization".to_owned(), value.clone())];
-        Some(Self { fields })
+        Some(Self {
+            fields,
+            giver: Giver::Host,
+        })
+    }
+
+    /// Returns whether Millpond got the credentials itself.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.giver == Giver::Host
     }
 
     /// Returns the fields, with lower-case names.

@@ -19,6 +19,9 @@ pub struct RegistryConfig {
     pub aliases: Vec<String>,
     /// Whether this registry has the requests that name none.
     pub default: bool,
+    /// Whether repositories of one component belong to `library/`, as at the registry that docker
+    /// asks by default.
+    pub library: bool,
     /// Time for which the digest of a tag is used without asking the registry.
     pub tag_ttl: HumanDuration,
     pub on_deleted: DeletedTag,
@@ -40,6 +43,7 @@ impl Default for RegistryConfig {
             endpoint: String::new(),
             aliases: Vec::new(),
             default: false,
+            library: false,
             tag_ttl: HumanDuration::from_secs(300),
             on_deleted: DeletedTag::Serve,
         }

@@ -94,7 +94,7 @@ impl ContainerImages {
         let served = if resolved.is_stale {
             self.stored_content(&manifest, digest).await
         } else {
-            self.content(source, manifest, digest).await
+            Box::pin(self.content(source, manifest, digest)).await
         };
         let (mut content, is_stale) = match (served, previous) {
             (Ok(content), _) => (content, resolved.is_stale),

@@ -20,10 +20,7 @@ const MAX_ALIASES: usize = 20;
 /// Longest name of a host (RFC 1035, section 2.3.4) with its port.
 const MAX_HOST_BYTES: usize = 253 + ":65535".len();
 
-/// Registry whose repositories of one component belong to `library/`.
-const DOCKER_HUB: &str = "docker.io";
-
-/// Folder of the repositories that have one component at Docker Hub.
+/// Folder of the repositories that have one component.
 const LIBRARY: &str = "library";
 
 /// A registry of the configuration.
@@ -81,7 +78,7 @@ impl RegistryTable {
         let registry = Arc::new(ContainerRegistry {
             name: host.to_owned(),
             base,
-            has_library: host == DOCKER_HUB || settings.aliases.iter().any(|own| own == DOCKER_HUB),
+            has_library: settings.library,
             tag_ttl: settings.tag_ttl.0,
             on_deleted: settings.on_deleted,
         });

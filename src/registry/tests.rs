@@ -17,7 +17,7 @@ fn mistake(text: &str) -> String {
 #[test]
 fn requests_name_registries_in_three_ways() {
     let table = table(
-        "[\"docker.io\"]\nendpoint = \"https://registry-1.example.org/\"\naliases = [\"hub\"]\n\
+        "[\"hub.example.org\"]\nlibrary = true\nendpoint = \"https://registry-1.example.org/\"\naliases = [\"hub\"]\n\
          default = true\n[\"registry.example.org:5000\"]\naliases = [\"five\"]\n",
     );
     for (namespace, name, target) in [
@@ -38,7 +38,7 @@ fn requests_name_registries_in_three_ways() {
         ),
         (
             None,
-            "docker.io/mill/app",
+            "hub.example.org/mill/app",
             "https://registry-1.example.org/v2/mill/app/",
         ),
         (
@@ -52,7 +52,7 @@ fn requests_name_registries_in_three_ways() {
             "https://registry.example.org:5000/v2/five/debian/",
         ),
         (
-            Some("docker.io"),
+            Some("hub.example.org"),
             "debian",
             "https://registry-1.example.org/v2/library/debian/",
         ),
@@ -68,7 +68,7 @@ fn requests_name_registries_in_three_ways() {
     let (registry, name) = table.resolve(None, "evil.example.org/app").unwrap();
     assert_eq!(
         (registry.name(), name.as_str()),
-        ("docker.io", "evil.example.org/app")
+        ("hub.example.org", "evil.example.org/app")
     );
     assert_eq!(table.resolve(None, "five/"), Err(RegistryError::Name));
 }

@@ -37,8 +37,8 @@ fn nodes_see_each_other() {
         assert_eq!(orders[0].len(), 3, "{orders:?}");
         assert!(orders.iter().all(|order| *order == orders[0]), "{orders:?}");
         let names = ["first", "second", "third"];
-        let owner = names.iter().position(|name| orders[0][0] == *name);
-        owned[owner.expect("the owner is a node")] += 1;
+        let first = names.iter().position(|name| orders[0][0] == *name);
+        owned[first.expect("the owner is a node")] += 1;
     }
     // The chance that a node owns none of 30 targets is 5 in a million.
     assert!(!owned.contains(&0), "{owned:?}");
@@ -135,9 +135,12 @@ fn wrong_secret_is_seen_on_both_nodes() {
     assert_ne!(refused, Some("0"), "{metrics}");
 }
 
+/// Change to the document of a node.
+type Change = fn(&mut millpond::cluster::NodeDocument);
+
 #[test]
 fn peer_that_does_not_fit_is_one_line() {
-    let cases: [(&str, fn(&mut millpond::cluster::NodeDocument), &str, &str); 4] = [
+    let cases: [(&str, Change, &str, &str); 4] = [
         (
             "127.0.0.32",
             |node| "0.0.0".clone_into(&mut node.version),

@@ -12,7 +12,7 @@ const BASES: [&str; 2] = ["https://one.example.org", "http://127.0.0.1:5000"];
 
 fn table() -> RegistryTable {
     let text = format!(
-        "[\"one.example.org\"]\naliases = [\"docker.io\", \"one\"]\n[two]\nendpoint = \"{}\"\n\
+        "[\"one.example.org\"]\naliases = [\"hub.example.org\", \"one\"]\n[two]\nendpoint = \"{}\"\n\
          default = true\n",
         BASES[1]
     );
@@ -25,7 +25,7 @@ fn segment() -> impl Strategy<Value = String> {
         select(vec![
             "one",
             "two",
-            "docker.io",
+            "hub.example.org",
             "one.example.org",
             "127.0.0.1:22",
             "blobs",

@@ -12,7 +12,11 @@ fn registries_are_named_in_three_ways() {
         .origin(&origin)
         .origin(&hub)
         .registry(NAME, &origin.url(""), "aliases = [\"reg\"]")
-        .registry("docker.io", &hub.url(""), "default = true")
+        .registry(
+            "hub.example.org",
+            &hub.url(""),
+            "default = true\nlibrary = true",
+        )
         .start();
     let blob = archive(1, 5000);
     let digest = format!("sha256:{}", crate::harness::sha256(&blob));
@@ -23,8 +27,8 @@ fn registries_are_named_in_three_ways() {
     for path in [
         format!("/v2/debian/blobs/{digest}"),
         library.clone(),
-        format!("/v2/debian/blobs/{digest}?ns=docker.io"),
-        format!("/v2/docker.io/debian/blobs/{digest}"),
+        format!("/v2/debian/blobs/{digest}?ns=hub.example.org"),
+        format!("/v2/hub.example.org/debian/blobs/{digest}"),
         format!("{own}?ns={NAME}"),
         format!("/v2/reg/mill/app/blobs/{digest}"),
         format!("/v2/{NAME}/mill/app/blobs/{digest}"),

@@ -107,7 +107,7 @@ impl PackageSystem for Npm {
     }
 
     fn is_index(&self, path: &str) -> bool {
-        !path.ends_with(".tgz")
+        !path.contains("/-/")
     }
 }
 

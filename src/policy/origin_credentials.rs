@@ -36,7 +36,7 @@ pub struct OriginCredentials {
     giver: Giver,
 }
 
-/// Who gave the credentials.
+/// Origin of credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Giver {
     Operator,

@@ -17,7 +17,8 @@ fn mistake(text: &str) -> String {
 #[test]
 fn requests_name_registries_in_three_ways() {
     let table = table(
-        "[\"hub.example.org\"]\nlibrary = true\nendpoint = \"https://registry-1.example.org/\"\naliases = [\"hub\"]\n\
+        "[\"hub.example.org\"]\nlibrary = true\n\
+         endpoint = \"https://registry-1.example.org/\"\naliases = [\"hub\"]\n\
          default = true\n[\"registry.example.org:5000\"]\naliases = [\"five\"]\n",
     );
     for (namespace, name, target) in [

@@ -12,7 +12,8 @@ const BASES: [&str; 2] = ["https://one.example.org", "http://127.0.0.1:5000"];
 
 fn table() -> RegistryTable {
     let text = format!(
-        "[\"one.example.org\"]\naliases = [\"hub.example.org\", \"one\"]\n[two]\nendpoint = \"{}\"\n\
+        "[\"one.example.org\"]\naliases = [\"hub.example.org\", \"one\"]\n\
+         [two]\nendpoint = \"{}\"\n\
          default = true\n",
         BASES[1]
     );

@@ -5,7 +5,7 @@
 (() => {
   const TOKEN_KEY = "millpond-token";
   const RETRY_MS = 3000;
-  const SEARCH_DELAY_MS = 20;
+  const SEARCH_DELAY_MS = 60;
   const CHART_INTERVAL_MS = 60000;
   const NOTICE_MS = 8000;
 

@@ -27,7 +27,8 @@ mkdir -p "$logs"
 
 run_fmt() { cargo fmt --all --check; }
 run_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
-run_test() { cargo test --locked --no-fail-fast; }
+# Most tests wait for a program or a timeout, so more of them than cores run at once.
+run_test() { RUST_TEST_THREADS=${RUST_TEST_THREADS:-3} cargo test --locked --no-fail-fast; }
 
 run_deny() {
     local deny=$tools/bin/cargo-deny

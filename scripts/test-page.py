@@ -96,6 +96,13 @@ class Test:
     def notice(self, text):
         self.browser.wait_text("#notice", text)
 
+    def searches_all(self):
+        """Searches again. Returns whether the gateway has read all records."""
+        self.browser.js("document.getElementById('search-form').requestSubmit()")
+        time.sleep(0.3)
+        found = self.browser.text("#found")
+        return found and "being read" not in found
+
     def await_found(self, count):
         """Waits until a search has found this number of targets."""
         found = f"document.querySelector('#found [data-found=\"{count}\"]')"
@@ -152,6 +159,7 @@ class Test:
         browser = self.browser
         browser.click("#query")
         browser.type("package-77")
+        wait_until("all records are read", self.searches_all)
         self.await_found(111)
         browser.js("document.getElementById('query').select()")
         browser.paste("group-7/ PACKAGE-7767")

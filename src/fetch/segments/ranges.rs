@@ -29,7 +29,8 @@ pub struct Ranges<'a> {
     steps: FuturesUnordered<BoxFuture<'a, Step<'a>>>,
     /// Lanes without a piece.
     idle: Vec<LanePermit<'a>>,
-    /// Further lanes are opened one by one, each once the one before has its first response.
+    /// Whether a further lane was opened since the last response to a request for a piece. Lanes
+    /// are opened one by one, so that a host which refuses ranges gets few requests.
     is_opening: bool,
     next_lane_at: Option<Instant>,
     /// Last bytes that were returned.

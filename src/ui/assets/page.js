@@ -8,6 +8,9 @@
   const SEARCH_DELAY_MS = 60;
   const CHART_INTERVAL_MS = 60000;
   const NOTICE_MS = 8000;
+  // Blocks wait while somebody types, but never longer than this.
+  const TYPING_MS = 300;
+  const MAX_BLOCK_WAIT_MS = 2000;
 
   const byId = (id) => document.getElementById(id);
   let token = sessionStorage.getItem(TOKEN_KEY) || "";
@@ -16,6 +19,10 @@
   let searching = null;
   let searchTimer = 0;
   let noticeTimer = 0;
+  let blocks = {};
+  let blocksTimer = 0;
+  let blocksSince = 0;
+  let typedAt = -TYPING_MS;
   let plots = [];
 
   // Requests. A redirect would send the token to another place, so none is followed.
@@ -82,6 +89,8 @@
     byId("sign-in").hidden = false;
     byId("connection").textContent = "";
     byId("sign-in-error").textContent = error || "";
+    clearTimeout(blocksTimer);
+    blocks = {};
     for (const block of document.querySelectorAll(".block")) block.replaceChildren();
     for (const id of ["found", "story"]) byId(id).replaceChildren();
     byId("query").value = "";
@@ -154,10 +163,25 @@
 
   const take = (message) => {
     if (message.rights) document.body.dataset.rights = message.rights;
-    for (const [id, html] of Object.entries(message.blocks || {})) {
+    if (!Object.keys(blocks).length) blocksSince = performance.now();
+    Object.assign(blocks, message.blocks);
+    showBlocks();
+  };
+
+  // Replacing all blocks takes as long as several keys, so that they wait while somebody types.
+  const showBlocks = () => {
+    clearTimeout(blocksTimer);
+    const now = performance.now();
+    const due = Math.min(typedAt + TYPING_MS, blocksSince + MAX_BLOCK_WAIT_MS);
+    if (now < due) {
+      blocksTimer = setTimeout(showBlocks, due - now);
+      return;
+    }
+    for (const [id, html] of Object.entries(blocks)) {
       const place = document.querySelector(`[data-block="${id}"]`);
       if (place) replace(place, html);
     }
+    blocks = {};
   };
 
   // Charts.
@@ -366,6 +390,7 @@
     search();
   });
   byId("query").addEventListener("input", () => {
+    typedAt = performance.now();
     clearTimeout(searchTimer);
     searchTimer = setTimeout(search, SEARCH_DELAY_MS);
   });

@@ -16,11 +16,13 @@ export PATH=$PATH:/usr/sbin:/sbin
 cargo_deny_version=0.20.2
 fuzz_seconds=63
 
+# `compiling` and `waiting` run at the same time, after `steps`.
 case ${1:-} in
-    "") steps=(fmt clippy test rgw deny fuzz compose) ;;
-    quick) steps=(fmt clippy test) ;;
+    "") steps=(fmt clippy test) compiling=(deny fuzz) waiting=(rgw compose) ;;
+    quick) steps=(fmt clippy test) compiling=() waiting=() ;;
     *) echo "usage: scripts/test.sh [quick]" >&2; exit 2 ;;
 esac
+all=("${steps[@]}" "${compiling[@]}" "${waiting[@]}")
 logs=${CARGO_TARGET_DIR:-target}/run
 tools=${CARGO_TARGET_DIR:-target}/tools
 mkdir -p "$logs"
@@ -55,36 +57,44 @@ notes() {
     esac
 }
 
-failed=()
-skipped=()
 # Exit code of a step that cannot run on this machine. Such a step does not count as passed.
 skipped_code=77
+# Runs a step, and writes `passed`, `skipped` or `failed` into its result file.
 step() {
-    local name=$1 title=$2 log=$logs/$1.log started=$SECONDS
+    local name=$1 title=$2 log=$logs/$1.log result=$logs/$1.result started=$SECONDS
     shift 2
     printf '%-10s %s\n' "$name" "$title"
     # The step runs in a subshell: `set -e` has no effect in a function that is part of a condition.
-    local result=0
+    local code=0
     set +e
     (set -e; "$@") >"$log" 2>&1
-    result=$?
+    code=$?
     set -e
-    if [ $result = 0 ]; then
-        printf '%-10s ok, %s s  %s\n' "" $((SECONDS - started)) "$(notes "$name" "$log")"
-    elif [ $result = $skipped_code ]; then
-        skipped+=("$name")
-        printf '%-10s SKIPPED after %s s: %s\n' "" $((SECONDS - started)) "$(tail -n 1 "$log")"
+    if [ $code = 0 ]; then
+        echo passed >"$result"
+        printf '%-10s ok, %s s  %s\n' "$name" $((SECONDS - started)) "$(notes "$name" "$log")"
+    elif [ $code = $skipped_code ]; then
+        echo skipped >"$result"
+        printf '%-10s SKIPPED after %s s: %s\n' "$name" $((SECONDS - started)) "$(tail -n 1 "$log")"
     else
-        failed+=("$name")
+        echo failed >"$result"
         sed 's/^/    /' "$log" | tail -n 120
-        printf '%-10s FAILED after %s s, see %s\n' "" $((SECONDS - started)) "$log"
+        printf '%-10s FAILED after %s s, see %s\n' "$name" $((SECONDS - started)) "$log"
     fi
+}
+
+# Prints the names of the steps without this result.
+steps_other_than() {
+    local name
+    for name in "${all[@]}"; do
+        grep --quiet --line-regexp --extended-regexp "$1" "$logs/$name.result" || printf '%s ' "$name"
+    done
 }
 
 missing=$(scripts/install-test-packages.sh --missing)
 if [ -n "$missing" ]; then
     step packages "install $missing" scripts/install-test-packages.sh
-    [ ${#failed[@]} = 0 ] || exit 1
+    [ "$(cat "$logs/packages.result")" = passed ] || exit 1
 fi
 for tool in cargo rustc; do
     if ! command -v $tool >/dev/null; then
@@ -109,16 +119,29 @@ declare -A titles=(
     [fuzz]="fuzz/run.sh all $fuzz_seconds"
     [compose]="scripts/test-compose.sh quick: start the images of a clean clone"
 )
-for name in "${steps[@]}"; do
-    step "$name" "${titles[$name]}" "run_$name"
-done
+run_steps() {
+    local name
+    for name in "$@"; do
+        step "$name" "${titles[$name]}" "run_$name"
+    done
+}
 
-if [ ${#failed[@]} -gt 0 ]; then
-    echo "FAILED: ${failed[*]} (of ${steps[*]}), after $SECONDS s"
+for name in "${all[@]}"; do
+    echo failed >"$logs/$name.result"
+done
+run_steps "${steps[@]}"
+run_steps "${compiling[@]}" &
+run_steps "${waiting[@]}"
+wait
+
+failed=$(steps_other_than "passed|skipped")
+skipped=$(steps_other_than "passed|failed")
+if [ -n "$failed" ]; then
+    echo "FAILED: $failed(of ${all[*]}), after $SECONDS s"
     exit 1
 fi
-if [ ${#skipped[@]} -gt 0 ]; then
-    echo "SKIPPED: ${skipped[*]}. All other steps passed, in $SECONDS s"
+if [ -n "$skipped" ]; then
+    echo "SKIPPED: ${skipped% }. All other steps passed, in $SECONDS s"
     exit 0
 fi
-echo "All passed: ${steps[*]}, in $SECONDS s"
+echo "All passed: ${all[*]}, in $SECONDS s"

@@ -2,17 +2,18 @@
 
 use std::net::IpAddr;
 
+use super::catalog_files::targets_of_object;
 use super::error::RequestError;
 use super::preconditions::{self, Conditions, Selection};
 use super::representation::{Representation, RepresentationHead};
 use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus};
 use super::serve_hit::MIN_HASHED_WHILE_SENT_BYTES;
-use crate::cache::{Cache, ObjectHandle, StoredBytes, Verification};
-use crate::limits::PoolClient;
-use crate::model::{RangeSpec, Sha256, StoredHeaders};
+use super::services::GatewayServices;
+use crate::cache::{ObjectHandle, StoredBytes, Verification};
+use crate::model::{RangeSpec, Sha256, StoredHeaders, Target};
 
 /// Text for a digest that no stored object has.
-const NOT_STORED: &str = "no object of this digest is stored";
+const NOT_STORED: &str = "no object of this digest is stored for your address";
 
 /// Request for an object.
 #[derive(Debug)]
@@ -23,16 +24,22 @@ pub struct DigestRequest {
     pub conditions: Conditions,
 }
 
-/// Serves an object from the cache. A digest names no origin, so a miss is not fetched.
+/// Serves an object from the cache, if `may_have` allows it by the targets on record. A digest
+/// names no origin, so a miss is not fetched.
 ///
 /// # Errors
 /// [`RequestError::NotFound`] if the object is not stored, [`RequestError::Unavailable`] if the
 /// cache cannot be read.
 pub async fn serve_object(
-    cache: &Cache,
+    services: &GatewayServices,
     request: DigestRequest,
-    client: PoolClient,
+    may_have: impl FnOnce(&[Target]) -> bool,
 ) -> Result<CacheResponse, RequestError> {
+    let (cache, policy) = (&services.cache, &services.policy);
+    if !may_have(&targets_of_object(cache, request.sha256).await) {
+        return Err(RequestError::NotFound(NOT_STORED));
+    }
+    let client = policy.pool_client(request.client);
     let object = match cache.admin().open_object(request.sha256).await {
         Ok(Some(object)) => object,
         Ok(None) => {

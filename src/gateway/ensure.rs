@@ -8,6 +8,7 @@ use super::error::RequestError;
 use super::preconditions::Conditions;
 use super::request::{CacheRequest, ClientRedirects, Endpoint, FileDelivery, RequestMethod};
 use super::response::{BodyResponse, BodySource, CacheResponse};
+use crate::limits::RequestCount;
 use crate::model::{ExpectedDigests, HttpVersion, RangeSpec, Target};
 use crate::policy::Class;
 
@@ -55,7 +56,8 @@ pub fn own_request(target: Target, expected: ExpectedDigests, class: Class) -> C
         only_if_cached: false,
         user_agent: String::new(),
         has_credentials: false,
-        authorization: None,
+        access: None,
+        count: RequestCount::New,
         forwarded_headers: Vec::new(),
         body: None,
     }

@@ -47,6 +47,12 @@ pub enum RequestError {
     ReadOnlyRegistry,
     #[error("{0}")]
     NotFound(&'static str),
+    /// The content is for the networks in `allow_private` of its registry.
+    #[error(
+        "the registry gives this to its users only, and the operator of this gateway has not \
+         allowed it to your address (allow_private)"
+    )]
+    PrivateImage,
     /// A container registry limits the requests of this gateway. The client must wait.
     #[error("the registry limits the requests of this gateway; retry later")]
     RegistryLimit(Option<Duration>),
@@ -104,6 +110,9 @@ pub enum RequestError {
     /// The answer of a container registry or of its token service cannot be used.
     #[error("{0}")]
     RegistryFault(&'static str),
+    /// A container registry has not answered in time.
+    #[error("the registry does not answer; retry later")]
+    SilentRegistry,
     #[error("the fetch took longer than fetch.budget")]
     DeadlineExceeded,
     #[error("the target is not stored, and the request has Cache-Control: only-if-cached")]
@@ -130,6 +139,7 @@ impl RequestError {
             | Self::WrongFileType(_)
             | Self::RegistryLimit(_)
             | Self::RegistryFault(_)
+            | Self::SilentRegistry
             | Self::DeadlineExceeded
             | Self::Busy
             | Self::Stopping

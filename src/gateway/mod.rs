@@ -7,6 +7,7 @@
 
 mod ask_alone;
 mod by_digest;
+mod catalog_files;
 mod config;
 mod digest_check;
 mod ensure;
@@ -57,7 +58,7 @@ pub use services::GatewayServices;
 pub use url_prefix::{PrefixedUrl, PrefixedUrlError};
 
 use crate::cache::{Bucket, DiskHealth, Hit};
-use crate::catalog::{Catalog, CatalogQuery, KnownFile};
+use crate::catalog::{CatalogQuery, KnownFile};
 use crate::freshness::Staleness;
 use crate::limits::{PendingTransfer, PoolClient, TransferKind, TunnelPermit, UpstreamLevels};
 use crate::model::{ExpectedDigests, Scheme, Sha256, Target};
@@ -139,7 +140,7 @@ impl Gateway {
         }
         let stated = request.expected.clone();
         let class = match request.sharing() {
-            Sharing::Shared => class_of(&admitted),
+            Sharing::Shared => admitted.stored_class(class_of(&admitted)),
             Sharing::Private => Class::PassThrough,
         };
         let response = self.respond(&admitted, class, request).await;
@@ -172,12 +173,16 @@ impl Gateway {
     /// Visits policy once: client, target, effective rule and class, and the transfer.
     fn admit(&self, request: &CacheRequest) -> Result<Admission, RequestError> {
         let (policy, target) = (&self.services.policy, request.target.clone());
-        let admission = policy.admit_request(request.client, target, request.sharing())?;
+        let counted = (request.sharing(), request.count);
+        let admission = policy.admit_request(request.client, target, counted)?;
         match &request.method {
             RequestMethod::Other(method) if admission.admitted.target().scheme() == Scheme::Ftp => {
                 Err(RequestError::MethodNotSupported(method.clone()))
             }
-            _ => Ok(admission.with_authorization(&request.target, request.authorization.as_ref())),
+            _ => match &request.access {
+                None => Ok(admission),
+                Some(access) => Ok(admission.with_access(&request.target, access)?),
+            },
         }
     }
 
@@ -274,14 +279,10 @@ impl Gateway {
     /// # Errors
     /// [`RequestError::Unavailable`] if the catalog cannot be read.
     pub async fn known_files(&self, query: &CatalogQuery) -> Result<Vec<KnownFile>, RequestError> {
-        let catalog = Catalog::new(self.services.cache.clone());
-        catalog.find(query).await.map_err(|error| {
-            tracing::warn!(%error, "catalog cannot be read");
-            RequestError::Unavailable
-        })
+        catalog_files::known_files(&self.services.cache, query).await
     }
 
-    /// Serves an object by its digest.
+    /// Serves an object by its digest, if `may_have` allows it by the targets on record.
     ///
     /// # Errors
     /// [`RequestError::NotFound`] if the object is not stored, [`RequestError::Unavailable`] if the
@@ -289,10 +290,10 @@ impl Gateway {
     pub async fn serve_object(
         &self,
         request: DigestRequest,
+        may_have: impl FnOnce(&[Target]) -> bool,
     ) -> Result<CacheResponse, RequestError> {
         self.services.policy.check_quota(request.client)?;
-        let client = self.pool_client(request.client);
-        by_digest::serve_object(&self.services.cache, request, client).await
+        by_digest::serve_object(&self.services, request, may_have).await
     }
 
     /// Asks an origin for a small document of Millpond's own.

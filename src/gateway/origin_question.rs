@@ -10,7 +10,10 @@ use super::services::GatewayServices;
 use crate::freshness::Staleness;
 use crate::model::{ExpectedDigests, HttpVersion, Secret, Target};
 use crate::passthrough::{Method, OriginError, PassThroughRequest};
-use crate::policy::Admitted;
+use crate::policy::{Admitted, UpstreamAccess};
+
+/// Media type of a form.
+const FORM_TYPE: &[u8] = b"application/x-www-form-urlencoded";
 
 /// Request for a small document.
 #[derive(Debug)]
@@ -23,7 +26,10 @@ pub struct OriginQuestion {
     /// had redirected there.
     pub named: Option<Target>,
     pub headers: Vec<(String, Vec<u8>)>,
-    pub authorization: Option<Secret>,
+    /// Way in which Millpond asks. Its authorization is for `named`, if there is one.
+    pub access: UpstreamAccess,
+    /// Form to send by POST, for a token. Then no redirect is followed.
+    pub form: Option<Secret>,
     /// Bound on the body. The rest of a longer one is not read.
     pub max_body_bytes: usize,
 }
@@ -69,12 +75,17 @@ pub async fn ask(
         .upstream
         .acquire_pass_through_permit(pool_client, host)
         .await?;
+    let mut headers = question.headers;
+    if question.form.is_some() {
+        headers.push(("content-type".to_owned(), FORM_TYPE.into()));
+    }
+    let body = question.form.as_ref();
     let request = PassThroughRequest {
         method: question.method,
         version: HttpVersion::Http11,
-        headers: question.headers,
-        body: None,
-        follow_redirects: true,
+        headers,
+        body: body.map(|form| form.expose().to_owned().into()),
+        follow_redirects: body.is_none(),
         expected: ExpectedDigests::nothing(),
     };
     let sent = services.passthrough.send(&admitted, request).await;
@@ -98,12 +109,13 @@ pub async fn ask(
 
 fn admit(services: &GatewayServices, question: &OriginQuestion) -> Result<Admitted, RequestError> {
     let (policy, target) = (&services.policy, question.target.clone());
-    let admitted = policy.admit(target)?;
-    let admitted = match &question.named {
-        Some(named) => policy.admit_hop(&admitted, named.clone(), false)?,
-        None => admitted,
+    let access = &question.access;
+    let admitted = policy.admit(target)?.with_egress(access.egress.as_ref());
+    let (admitted, asked) = match &question.named {
+        Some(named) => (policy.admit_hop(&admitted, named.clone(), false)?, named),
+        None => (admitted, &question.target),
     };
     Ok(admitted
-        .with_authorization(&question.target, question.authorization.as_ref())
+        .with_authorization(asked, access.authorization.as_ref())
         .for_client(policy.pool_client(question.client)))
 }

@@ -1,13 +1,13 @@
 //! Requests as the request path sees them. They are the same for both endpoints.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::error::RequestError;
 use super::preconditions::Conditions;
-use crate::model::{
-    Algorithm, Digest, ExpectedDigests, HttpVersion, RangeSpec, Secret, Sha256, Target,
-};
-use crate::policy::{Admitted, Sharing};
+use crate::limits::RequestCount;
+use crate::model::{Algorithm, Digest, ExpectedDigests, HttpVersion, RangeSpec, Sha256, Target};
+use crate::policy::{Admitted, Sharing, UpstreamAccess};
 
 /// Endpoint that received a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +65,11 @@ pub struct CacheRequest {
     pub user_agent: String,
     /// One of `forwarded_headers` carries a credential. The response is for this client only.
     pub has_credentials: bool,
-    /// Millpond's own authorization for the origin of the target. It does not follow a redirect.
-    pub authorization: Option<Secret>,
+    /// Way in which Millpond asks the origin, if it is another than that of the rules. It is apart,
+    /// since each connection has memory for a request.
+    pub access: Option<Arc<UpstreamAccess>>,
+    /// Whether this is a step of a request that was counted before.
+    pub count: RequestCount,
     /// Header fields for the origin if the request passes through. They have no effect on what is
     /// stored.
     pub forwarded_headers: Vec<(String, Vec<u8>)>,
@@ -90,7 +93,7 @@ impl CacheRequest {
             method: self.method.clone(),
             conditions: self.conditions.clone(),
             user_agent: self.user_agent.clone(),
-            authorization: self.authorization.clone(),
+            access: self.access.clone(),
             forwarded_headers: self.forwarded_headers.clone(),
             body: None,
             ..*self

@@ -92,6 +92,7 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
         RequestError::OverLimit(_) => {
             refused(Code::TOO_MANY_REQUESTS, "over-limit", "Client Over Limit")
         }
+        RequestError::PrivateImage => refused(Code::NOT_FOUND, "private", "Private Image"),
         RequestError::NotFound(_) => (Code::NOT_FOUND, None, "unknown", "Not Found"),
         RequestError::LoopDetected(_) => {
             let loop_detected = Some("proxy_loop_detected");
@@ -114,6 +115,10 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
         RequestError::RegistryFault(_) => {
             let reason = "Invalid Answer From Registry";
             (Code::BAD_GATEWAY, PROTOCOL_ERROR, "origin-wrong", reason)
+        }
+        RequestError::SilentRegistry => {
+            let (timeout, reason) = (Some("http_response_timeout"), "Registry Does Not Answer");
+            (Code::GATEWAY_TIMEOUT, timeout, "origin-slow", reason)
         }
         RequestError::DeadlineExceeded => {
             let (timeout, reason) = (Some("http_response_timeout"), "Fetch Took Too Long");
@@ -201,6 +206,7 @@ fn status_of_denied(denied: &PolicyDenied) -> ErrorStatus {
         PolicyDenied::ContentType(_) => (REQUEST_DENIED, "Content Type Not Allowed"),
         PolicyDenied::TooYoung(_) => (REQUEST_DENIED, "File Too Young"),
         PolicyDenied::Downgrade => (REQUEST_DENIED, "Redirect Away From HTTPS"),
+        PolicyDenied::PrivateTarget => (REQUEST_DENIED, "Private Content"),
         PolicyDenied::FtpFile(_) => (REQUEST_DENIED, "Unsupported FTP URL"),
     };
     error_status((StatusCode::FORBIDDEN, proxy_error, "refused", reason))

@@ -12,6 +12,7 @@ use crate::gateway::{
     CacheRequest, ClientRedirects, Conditions, Endpoint, FileDelivery, RequestError, RequestMethod,
     is_end_to_end_header,
 };
+use crate::limits::RequestCount;
 use crate::model::{Algorithm, Digest, ExpectedDigests, Login, RangeSpec, Scheme, Target};
 use crate::policy::is_credential_field;
 
@@ -184,7 +185,8 @@ pub fn read_cache_request(
         }),
         user_agent: text(USER_AGENT).unwrap_or_default(),
         has_credentials,
-        authorization: None,
+        access: None,
+        count: RequestCount::New,
         forwarded_headers,
         body: None,
     })

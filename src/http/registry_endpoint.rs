@@ -17,7 +17,7 @@ use super::state::HttpService;
 use crate::gateway::{
     CacheRequest, ClientRedirects, Endpoint, FileDelivery, OriginError, RequestError, RequestMethod,
 };
-use crate::limits::TransferKind;
+use crate::limits::{RequestCount, TransferKind};
 use crate::metrics::RequestEndpoint;
 use crate::model::{Digest, Target};
 use crate::registry::{
@@ -68,7 +68,11 @@ struct Refusal {
 
 impl From<RequestError> for Refusal {
     fn from(error: RequestError) -> Self {
-        Self { error, code: None }
+        let code = match error {
+            RequestError::PrivateImage => Some(RegistryErrorCode::Denied),
+            _ => None,
+        };
+        Self { error, code }
     }
 }
 
@@ -103,24 +107,28 @@ pub async fn serve(registry: RegistryRequest<'_>, guard: RequestGuard) -> HttpRe
     let log = service
         .begin_log(origin.client, RequestEndpoint::Registry, method, uri)
         .with_user_agent(request.headers());
-    let code = match &read {
-        Err(Refusal {
-            code: Some(code), ..
-        }) => *code,
-        _ => registry.path.unknown_code(),
+    let got = match read {
+        Ok(ImagePart::Version) => Ok(None),
+        Ok(ImagePart::Content(content)) => match Box::pin(content.get(service)).await {
+            Ok(content) => Ok(Some(content)),
+            Err(error) => Err(Refusal::from(error)),
+        },
+        Err(refusal) => Err(refusal),
     };
+    let code = match &got {
+        Err(refusal) => refusal.code,
+        Ok(_) => None,
+    };
+    let code = code.unwrap_or_else(|| registry.path.unknown_code());
     let responder =
         Responder::new(request, service, Endpoint::Gateway, log, guard).for_registry(code);
-    let mut response = match read {
-        Ok(ImagePart::Version) => responder.send_page(version_page()),
-        Ok(ImagePart::Content(content)) => match Box::pin(content.get(service)).await {
-            Ok(ImageContent { download, digest }) => {
-                let mut response = responder.send_download(download);
-                add_digest(&mut response, &digest);
-                response
-            }
-            Err(error) => responder.send_error(&error),
-        },
+    let mut response = match got {
+        Ok(None) => responder.send_page(version_page()),
+        Ok(Some(ImageContent { download, digest })) => {
+            let mut response = responder.send_download(download);
+            add_digest(&mut response, &digest);
+            response
+        }
         Err(refusal) => responder.send_error(&refusal.error),
     };
     response.headers_mut().insert(API_VERSION, VERSION);
@@ -136,7 +144,7 @@ impl ContentRequest {
             client: self.request.client,
         };
         let got = match self.digest {
-            Some(digest) => Box::pin(images.content(&source, self.request, digest)).await,
+            Some(digest) => Box::pin(images.content(&source, &self.request, digest)).await,
             None => Box::pin(images.tagged(&source, &self.request)).await,
         };
         got.map_err(as_registry_error)
@@ -149,22 +157,11 @@ impl RegistryRequest<'_> {
         let (service, origin) = (self.service, self.origin);
         let login = require_user(service, self.request, origin, Endpoint::Gateway).await;
         login.map_err(as_registry_error)?;
-        // A malformed request counts too, and a denied client learns nothing else.
-        let admit = || {
-            let kind = TransferKind::Download;
-            service.gateway.admit_client(origin.client, kind)
-        };
-        match self.parse() {
-            Ok(ImagePart::Version) => {
-                admit()?;
-                Ok(ImagePart::Version)
-            }
-            Ok(content) => Ok(content),
-            Err(refusal) => {
-                admit()?;
-                Err(refusal)
-            }
-        }
+        // A malformed request counts too, and a denied client learns nothing else. The steps of the
+        // request do not count again.
+        let kind = TransferKind::Download;
+        service.gateway.admit_client(origin.client, kind)?;
+        self.parse()
     }
 
     fn parse(&self) -> Result<ImagePart, Refusal> {
@@ -210,6 +207,7 @@ impl RegistryRequest<'_> {
         let mut request = read?;
         // The registry would not accept the client without a token.
         request.redirects = ClientRedirects::Never;
+        request.count = RequestCount::Counted;
         Ok(request)
     }
 }

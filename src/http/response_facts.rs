@@ -188,6 +188,7 @@ pub fn outcome_of_error(error: &RequestError) -> Outcome {
         | RequestError::OtherProtocol
         | RequestError::Misdirected(_)
         | RequestError::NotFound(_)
+        | RequestError::PrivateImage
         | RequestError::LoopDetected(_)
         | RequestError::OnlyIfCachedMiss => Outcome::Refused,
         RequestError::Origin(_)
@@ -196,6 +197,7 @@ pub fn outcome_of_error(error: &RequestError) -> Outcome {
         | RequestError::UnreadableIndex(_)
         | RequestError::RegistryLimit(_)
         | RequestError::RegistryFault(_)
+        | RequestError::SilentRegistry
         | RequestError::DeadlineExceeded
         | RequestError::Stopping
         | RequestError::Unavailable => Outcome::Error,

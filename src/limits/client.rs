@@ -24,6 +24,15 @@ pub enum TransferKind {
     Tunnel,
 }
 
+/// Whether a request counts against the limit of requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RequestCount {
+    #[default]
+    New,
+    /// A step of a request that was counted before.
+    Counted,
+}
+
 /// Error returned when a client exceeds a limit. The client may retry later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OverLimit {
@@ -140,6 +149,7 @@ impl ClientLimits {
         self: Arc<Self>,
         client: IpAddr,
         kind: TransferKind,
+        count: RequestCount,
     ) -> Result<PendingTransfer, OverLimit> {
         if kind == TransferKind::Tunnel {
             self.check_quota(client)?;
@@ -147,6 +157,7 @@ impl ClientLimits {
         let client = self.client_network(client);
         if let Some(net) = client {
             if let Some(requests) = &self.requests
+                && count == RequestCount::New
                 && let Err(not_until) = requests.check_key(&net)
             {
                 return Err(OverLimit::Requests {

@@ -20,7 +20,9 @@ pub use admission::{
 };
 pub use bandwidth::Pacer;
 pub(crate) use client::ClientLimits;
-pub use client::{OverLimit, PendingTransfer, TooManyNewTargets, TransferKind, TransferPermit};
+pub use client::{
+    OverLimit, PendingTransfer, RequestCount, TooManyNewTargets, TransferKind, TransferPermit,
+};
 pub use config::LimitsConfig;
 pub use fd_budget::{DialLimits, FdBudget, MAX_IN_FLIGHT, divide_descriptors};
 pub use pool::{

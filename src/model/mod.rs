@@ -26,6 +26,7 @@ mod lock;
 mod logged_query;
 mod manifest_types;
 mod named_digest;
+mod private_target;
 mod range;
 pub mod record;
 mod record_set;

@@ -279,7 +279,7 @@ fn outgoing(
     request: &mut OriginRequest,
     headers: HeaderMap,
 ) -> Result<OutgoingRequest, RequestFault> {
-    let uri = hop.target().url().as_str().parse::<http::Uri>();
+    let uri = hop.target().requested_url().as_str().parse::<http::Uri>();
     let mut outgoing = http::Request::new(request.body.take().unwrap_or_default());
     *outgoing.method_mut() = request.method.to_http()?;
     *outgoing.uri_mut() = uri.map_err(|_| RequestFault::Target)?;

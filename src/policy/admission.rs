@@ -3,8 +3,9 @@
 
 use super::admitted::Admitted;
 use super::denied::PolicyDenied;
+use super::upstream_access::UpstreamAccess;
 use crate::limits::{OverLimit, PendingTransfer};
-use crate::model::{Secret, Target};
+use crate::model::Target;
 
 /// Use of the response to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,13 +25,17 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Adds authorization as [`Admitted::with_authorization`] does.
-    #[must_use]
-    pub fn with_authorization(self, requested: &Target, value: Option<&Secret>) -> Self {
-        Self {
-            admitted: self.admitted.with_authorization(requested, value),
-            ..self
-        }
+    /// Adds the way to the origin as [`Admitted::with_access`] does.
+    ///
+    /// # Errors
+    /// [`PolicyDenied::PrivateTarget`] as there.
+    pub fn with_access(
+        self,
+        requested: &Target,
+        access: &UpstreamAccess,
+    ) -> Result<Self, PolicyDenied> {
+        let admitted = self.admitted.with_access(requested, access)?;
+        Ok(Self { admitted, ..self })
     }
 }
 

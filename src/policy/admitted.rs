@@ -9,7 +9,8 @@ use super::cacheability::Class;
 use super::classify::{Classified, is_page};
 use super::denied::PolicyDenied;
 use super::origin_credentials::OriginCredentials;
-use super::request_options::RequestOptions;
+use super::request_options::{EgressRoute, RequestOptions};
+use super::upstream_access::{ContentAudience, UpstreamAccess};
 use crate::limits::PoolClient;
 use crate::model::{
     ClientNet, Digest, ExpectedDigests, FileType, HumanDuration, Secret, Sha256, Target,
@@ -36,6 +37,8 @@ pub struct Admitted {
     pub(super) network_use: NetworkUse,
     pub(super) needs_server_side_fetch: bool,
     pub(super) request_options: RequestOptions,
+    /// Route of this target and of its redirects, unless a rule has one.
+    pub(super) own_egress: Option<Arc<EgressRoute>>,
     pub(super) required_sha256: Option<Sha256>,
     /// Client for which the target was admitted.
     pub(super) client: PoolClient,
@@ -46,6 +49,38 @@ impl Admitted {
     #[must_use]
     pub fn for_client(self, client: PoolClient) -> Self {
         Self { client, ..self }
+    }
+
+    /// Adds the way to the origin, for a request that names `requested`. Content for permitted
+    /// clients only has a target of its own.
+    ///
+    /// # Errors
+    /// [`PolicyDenied::PrivateTarget`] if the target can have no such counterpart.
+    pub fn with_access(
+        self,
+        requested: &Target,
+        access: &UpstreamAccess,
+    ) -> Result<Self, PolicyDenied> {
+        let mut admitted = self
+            .with_egress(access.egress.as_ref())
+            .with_authorization(requested, access.authorization.as_ref());
+        if access.audience == ContentAudience::Permitted {
+            let private = admitted.target.to_private();
+            admitted.target = private.ok_or(PolicyDenied::PrivateTarget)?;
+            admitted.upgraded_from = None;
+        }
+        Ok(admitted)
+    }
+
+    /// Sets the route of the requests for the target and for its redirects, unless a rule has one.
+    #[must_use]
+    pub fn with_egress(self, egress: Option<&EgressRoute>) -> Self {
+        Self {
+            request_options: self.request_options.or_egress(egress),
+            needs_server_side_fetch: self.needs_server_side_fetch || egress.is_some(),
+            own_egress: egress.cloned().map(Arc::new),
+            ..self
+        }
     }
 
     /// Adds Millpond's own authorization for the host of `requested`, unless a rule has credentials
@@ -96,6 +131,16 @@ impl Admitted {
     #[must_use]
     pub fn class(&self) -> Class {
         self.classified.class()
+    }
+
+    /// Returns the class in which a response is stored that has this class by its target. Private
+    /// content is named by its digest, and its records say for whom it is.
+    #[must_use]
+    pub fn stored_class(&self, class: Class) -> Class {
+        match class {
+            Class::Revalidate if self.target.is_private() => Class::Immutable,
+            class => class,
+        }
     }
 
     /// Returns the class with the line that decided, and what it says about the body.

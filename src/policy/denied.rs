@@ -34,6 +34,9 @@ pub enum PolicyDenied {
     Downgrade,
     #[error("the file is younger than {0} by its Last-Modified (rules.min_age)")]
     TooYoung(HumanDuration),
+    /// The target holds bytes that needed credentials of Millpond.
+    #[error("this URL is reserved for content that needed credentials of the gateway")]
+    PrivateTarget,
     #[error("unsupported ftp URL: {0}")]
     FtpFile(FtpFileError),
 }

@@ -22,6 +22,7 @@ mod request_credentials;
 mod request_options;
 mod rules;
 mod source_list;
+mod upstream_access;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -49,12 +50,13 @@ pub use request_options::{
 };
 pub use rules::{MatchingRule, Rule};
 pub use source_list::{Source, SourceKind};
+pub use upstream_access::{ContentAudience, UpstreamAccess};
 
 use crate::limits::{
-    ClientLimits, ClientShare, LimitsConfig, OverLimit, PendingTransfer, PoolClient,
+    ClientLimits, ClientShare, LimitsConfig, OverLimit, PendingTransfer, PoolClient, RequestCount,
     TooManyNewTargets, TransferKind,
 };
-use crate::model::{ConfigError, Scheme, Sha256, Size, Target, lock};
+use crate::model::{ConfigError, Sha256, Size, Target, lock};
 use admitted::NetworkUse;
 use checksum_file::ChecksumFile;
 use rules::Rules;
@@ -175,7 +177,10 @@ impl Policy {
         kind: TransferKind,
     ) -> Result<PendingTransfer, NotAdmitted> {
         self.rules.load().admit_client(client)?;
-        Ok(self.limits.load_full().admit(client, kind)?)
+        Ok(self
+            .limits
+            .load_full()
+            .admit(client, kind, RequestCount::New)?)
     }
 
     /// Admits the request of a client for a target. This is the one visit of a request to policy:
@@ -188,14 +193,14 @@ impl Policy {
         &self,
         client: IpAddr,
         target: Target,
-        sharing: Sharing,
+        (sharing, count): (Sharing, RequestCount),
     ) -> Result<Admission, NotAdmitted> {
         let rules = self.rules.load();
         rules.admit_client(client)?;
         let limits = self.limits.load_full();
         let pool_client = limits.pool_client(client);
         limits.check_quota(client)?;
-        let transfer = limits.admit(client, TransferKind::Download)?;
+        let transfer = limits.admit(client, TransferKind::Download, count)?;
         let admitted = match sharing {
             Sharing::Shared => self.admit_aliased(&rules, target)?,
             // A request with the client's own credentials must go to exactly that host.
@@ -281,6 +286,7 @@ impl Policy {
             network_use,
             needs_server_side_fetch,
             request_options,
+            own_egress: None,
             required_sha256: self.required_sha256(&target),
             upgraded_from: None,
             client: PoolClient::Own,
@@ -298,41 +304,6 @@ impl Policy {
             request_options: RequestOptions::for_peer(),
             ..admitted
         }
-    }
-
-    /// Checks the target of a redirect.
-    ///
-    /// The client's target was checked before, so only scheme, port, address and `deny_hosts`
-    /// apply.
-    ///
-    /// # Errors
-    /// The first rule that denies the target; [`PolicyDenied::Downgrade`] unless `digest_expected`.
-    pub fn admit_hop(
-        &self,
-        from: &Admitted,
-        to: Target,
-        digest_expected: bool,
-    ) -> Result<Admitted, PolicyDenied> {
-        let rules = self.rules.load();
-        let to = rules.upgrade(&to).unwrap_or(to);
-        if from.target.scheme() == Scheme::Https && to.scheme() != Scheme::Https && !digest_expected
-        {
-            return Err(PolicyDenied::Downgrade);
-        }
-        rules.check_hop(&to)?;
-        // If the authority changes, credentials are dropped, even those of the new host. A redirect
-        // must not make Millpond use them.
-        let options = rules.effective(&to).into_request_options();
-        let options = if to.has_same_authority(&from.target) {
-            options
-        } else {
-            options.without_credentials()
-        };
-        Ok(Admitted {
-            target: to,
-            request_options: options,
-            ..from.clone()
-        })
     }
 
     /// Checks a client's `CONNECT host:port`, given as the https target of that authority.

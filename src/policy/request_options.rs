@@ -80,6 +80,15 @@ impl RequestOptions {
         }
     }
 
+    /// Sets the route of the requests, unless a rule has one.
+    #[must_use]
+    pub fn or_egress(self, egress: Option<&EgressRoute>) -> Self {
+        Self {
+            egress: self.egress.or_else(|| egress.cloned()),
+            ..self
+        }
+    }
+
     /// Removes the credentials, for a host that must not see them.
     #[must_use]
     pub fn without_credentials(self) -> Self {

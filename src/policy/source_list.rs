@@ -1,7 +1,7 @@
-//! Sources of a target: origin, mirrors, parents and archives.
+//! Sources of a target: origin, mirrors, parents and archives, and the targets of redirects.
 
 use super::{Admitted, Policy, PolicyDenied, RequestOptions};
-use crate::model::Target;
+use crate::model::{Scheme, Target};
 
 /// Kind of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,39 @@ impl Source {
 }
 
 impl Policy {
+    /// Checks the target of a redirect.
+    ///
+    /// The client's target was checked before, so only scheme, port, address and `deny_hosts`
+    /// apply.
+    ///
+    /// # Errors
+    /// The first rule that denies the target; [`PolicyDenied::Downgrade`] unless `digest_expected`.
+    pub fn admit_hop(
+        &self,
+        from: &Admitted,
+        to: Target,
+        digest_expected: bool,
+    ) -> Result<Admitted, PolicyDenied> {
+        let rules = self.rules.load();
+        let to = rules.upgrade(&to).unwrap_or(to);
+        if from.target.scheme() == Scheme::Https && to.scheme() != Scheme::Https && !digest_expected
+        {
+            return Err(PolicyDenied::Downgrade);
+        }
+        rules.check_hop(&to)?;
+        // If the authority changes, credentials are dropped, even those of the new host. A redirect
+        // must not make Millpond use them.
+        let mut options = rules.effective(&to).into_request_options();
+        if !to.has_same_authority(&from.target) {
+            options = options.without_credentials();
+        }
+        Ok(Admitted {
+            target: to,
+            request_options: options.or_egress(from.own_egress.as_deref()),
+            ..from.clone()
+        })
+    }
+
     /// Returns the sources of a target in the order in which they are tried, the origin first.
     ///
     /// Policy checks each source. Denied sources are left out.

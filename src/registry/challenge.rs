@@ -1,14 +1,49 @@
 //! Challenges in which a registry names its token service (RFC 7235, RFC 6750). The main type is
 //! [`TokenService`].
 
+use url::form_urlencoded;
+
 use super::repository::RepositoryName;
-use crate::model::Target;
+use crate::model::{Secret, Target};
 
 /// Maximum length of a name of a service. Longer ones would not fit into a request.
 const MAX_SERVICE_BYTES: usize = 256;
 
+/// Name of this client in a form.
+const CLIENT_ID: &str = "millpond";
+
 /// The scheme whose challenges name a token service.
 const BEARER: &str = "bearer";
+
+/// The scheme whose challenges ask for a user name and a password (RFC 7617).
+const BASIC: &str = "basic";
+
+/// How a registry asks for a login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoginScheme {
+    /// The registry accepts tokens of a service.
+    Token(Box<TokenService>),
+    /// The registry accepts user names and passwords itself.
+    Password,
+}
+
+impl LoginScheme {
+    /// Returns the scheme that the values of `WWW-Authenticate` name. Tokens come first, since
+    /// they are valid for one repository only.
+    #[must_use]
+    pub fn find<'a>(values: impl IntoIterator<Item = &'a str> + Clone) -> Option<Self> {
+        if let Some(service) = TokenService::find(values.clone()) {
+            return Some(Self::Token(Box::new(service)));
+        }
+        let mut challenges = values
+            .into_iter()
+            .filter_map(|value| http_auth::parse_challenges(value).ok())
+            .flatten();
+        challenges
+            .any(|challenge| challenge.scheme.eq_ignore_ascii_case(BASIC))
+            .then_some(Self::Password)
+    }
+}
 
 /// Service that gives tokens for a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +74,21 @@ impl TokenService {
         })
     }
 
+    /// Returns the URL at which a token is asked for by a form, and the form (OAuth 2.0 in the
+    /// distribution token specification). The token reads a repository.
+    #[must_use]
+    pub fn refresh_form(&self, name: &RepositoryName, token: &Secret) -> (Target, Secret) {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "refresh_token")
+            .append_pair("client_id", CLIENT_ID)
+            .append_pair("scope", &scope_of(name))
+            .append_pair("refresh_token", token.expose());
+        if let Some(service) = &self.service {
+            form.append_pair("service", service);
+        }
+        (self.realm.clone(), form.finish().into())
+    }
+
     /// Returns the URL at which a token to read a repository is asked for.
     #[must_use]
     pub fn token_url(&self, name: &RepositoryName) -> Option<Target> {
@@ -48,10 +98,14 @@ impl TokenService {
             if let Some(service) = &self.service {
                 query.append_pair("service", service);
             }
-            query.append_pair("scope", &format!("repository:{name}:pull"));
+            query.append_pair("scope", &scope_of(name));
         }
         Target::parse(url.as_str()).ok()
     }
+}
+
+fn scope_of(name: &RepositoryName) -> String {
+    format!("repository:{name}:pull")
 }
 
 #[cfg(test)]
@@ -62,6 +116,17 @@ mod tests {
         let name = RepositoryName::parse("mill/app").unwrap();
         let service = TokenService::find([value])?;
         Some(service.token_url(&name)?.as_str().to_owned())
+    }
+
+    #[test]
+    fn token_comes_before_password() {
+        let basic = "Basic realm=\"x\"";
+        let bearer = "Bearer realm=\"https://auth.example.org/token\"";
+        assert_eq!(LoginScheme::find([basic]), Some(LoginScheme::Password));
+        let found = LoginScheme::find([basic, bearer]);
+        assert!(matches!(found, Some(LoginScheme::Token(_))), "{found:?}");
+        assert_eq!(LoginScheme::find(["Digest realm=\"x\""]), None);
+        assert_eq!(LoginScheme::find([]), None);
     }
 
     #[test]

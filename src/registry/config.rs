@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::model::HumanDuration;
+use super::credential::CredentialConfig;
+use crate::model::{HumanDuration, Secret};
 
 /// The registries, by the names that clients know them by, such as `registry.example.org`.
 pub type Config = BTreeMap<String, RegistryConfig>;
@@ -25,6 +27,13 @@ pub struct RegistryConfig {
     /// Time for which the digest of a tag is used without asking the registry.
     pub tag_ttl: HumanDuration,
     pub on_deleted: DeletedTag,
+    /// Credentials for what the registry does not give without. They are tried in order.
+    pub credentials: Vec<CredentialConfig>,
+    /// Client networks that may have what needed credentials.
+    pub allow_private: Vec<IpNet>,
+    /// Proxy for the requests of this registry, `http://host:port`, or `none` to bypass the default
+    /// proxy.
+    pub egress_proxy: Secret,
 }
 
 /// Response to a request for a known tag that the registry no longer has.
@@ -46,6 +55,9 @@ impl Default for RegistryConfig {
             library: false,
             tag_ttl: HumanDuration::from_secs(300),
             on_deleted: DeletedTag::Serve,
+            credentials: Vec::new(),
+            allow_private: Vec::new(),
+            egress_proxy: Secret::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ pub enum RegistryErrorCode {
     NameUnknown,
     DigestInvalid,
     Unsupported,
+    Denied,
 }
 
 impl RegistryErrorCode {
@@ -23,6 +24,7 @@ impl RegistryErrorCode {
             Self::NameUnknown => "NAME_UNKNOWN",
             Self::DigestInvalid => "DIGEST_INVALID",
             Self::Unsupported => "UNSUPPORTED",
+            Self::Denied => "DENIED",
         }
     }
 }

@@ -5,21 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::access_attempts::{AccessAttempts, is_denial};
 use super::reference::ImageReference;
 use super::source::ImageSource;
 use super::tag_store::{KnownTag, TagStore};
 use super::tags::{ImageTags, SCHEMA_1_REFUSED, is_schema_1};
 use super::tokens::RegistryTokens;
 use crate::gateway::{
-    CacheRequest, CacheResponse, CacheStatus, ClientDownload, Gateway, OriginError,
-    RepresentationHead, RequestError,
+    CacheRequest, CacheResponse, CacheStatus, ClientDownload, Gateway, RepresentationHead,
+    RequestError,
 };
-use crate::limits::TransferKind;
 use crate::model::Digest;
-use crate::policy::Class;
-
-/// Status with which a registry denies a token.
-const UNAUTHORIZED: u16 = 401;
+use crate::policy::{Class, ContentAudience};
 
 /// Access to the images of all registries.
 pub struct ContainerImages {
@@ -52,12 +49,17 @@ impl ContainerImages {
     pub async fn content(
         &self,
         source: &ImageSource<'_>,
-        request: CacheRequest,
+        request: &CacheRequest,
         digest: Digest,
     ) -> Result<ImageContent, RequestError> {
-        let download = match self.stored(&request).await {
+        let download = match self.stored(source, request).await {
             Err(RequestError::OnlyIfCachedMiss) if !request.only_if_cached => {
-                self.fetched(source, request).await?
+                match self.fetched(source, request).await {
+                    Err(_) if self.is_withheld(source, request).await => {
+                        return Err(RequestError::PrivateImage);
+                    }
+                    served => served?,
+                }
             }
             served => served?,
         };
@@ -76,14 +78,17 @@ impl ContainerImages {
         source: &ImageSource<'_>,
         request: &CacheRequest,
     ) -> Result<ImageContent, RequestError> {
-        self.gateway
-            .admit_client(source.client, TransferKind::Download)?;
+        let tag = &request.target;
         let resolved = if request.only_if_cached {
-            let known = self.tags.known(&request.target).await;
+            let known = self.tags.known(source, tag).await;
             known.ok_or(RequestError::OnlyIfCachedMiss)?
         } else {
-            let tag = &request.target;
-            self.tags.resolve(source, tag, &self.tokens).await?
+            match self.tags.resolve(source, tag, &self.tokens).await {
+                Err(_) if !source.allows_private() && self.tags.is_private(tag).await => {
+                    return Err(RequestError::PrivateImage);
+                }
+                resolved => resolved?,
+            }
         };
         let KnownTag {
             digest,
@@ -92,16 +97,16 @@ impl ContainerImages {
         } = resolved.known;
         let manifest = request_by_digest(source, request, &digest)?;
         let served = if resolved.is_stale {
-            self.stored_content(&manifest, digest).await
+            self.stored_content(source, &manifest, digest).await
         } else {
-            Box::pin(self.content(source, manifest, digest)).await
+            Box::pin(self.content(source, &manifest, digest)).await
         };
         let (mut content, is_stale) = match (served, previous) {
             (Ok(content), _) => (content, resolved.is_stale),
             // The registry went away before its new manifest was stored.
             (Err(error), Some(previous)) if error.is_away() || resolved.is_stale => {
                 let manifest = request_by_digest(source, request, &previous)?;
-                let last = self.stored_content(&manifest, previous).await;
+                let last = self.stored_content(source, &manifest, previous).await;
                 (last.map_err(|_| error)?, true)
             }
             (Err(error), _) => return Err(error),
@@ -114,36 +119,77 @@ impl ContainerImages {
     }
 
     /// Serves content if it is stored. The registry is not asked.
-    async fn stored(&self, request: &CacheRequest) -> Result<ClientDownload, RequestError> {
+    async fn stored(
+        &self,
+        source: &ImageSource<'_>,
+        request: &CacheRequest,
+    ) -> Result<ClientDownload, RequestError> {
+        match self
+            .stored_for(source, request, ContentAudience::Everyone)
+            .await
+        {
+            Err(RequestError::OnlyIfCachedMiss) if source.allows_private() => {
+                self.stored_for(source, request, ContentAudience::Permitted)
+                    .await
+            }
+            served => served,
+        }
+    }
+
+    async fn stored_for(
+        &self,
+        source: &ImageSource<'_>,
+        request: &CacheRequest,
+        audience: ContentAudience,
+    ) -> Result<ClientDownload, RequestError> {
         let stored = CacheRequest {
             only_if_cached: true,
+            access: Some(Arc::new(source.access(None, audience))),
             ..request.without_body()
         };
         self.gateway.handle(stored).await
     }
 
+    /// Whether content is stored that a credential gave, and that the client must not have.
+    async fn is_withheld(&self, source: &ImageSource<'_>, request: &CacheRequest) -> bool {
+        if source.allows_private() {
+            return false;
+        }
+        let stored = self
+            .stored_for(source, request, ContentAudience::Permitted)
+            .await;
+        stored.is_ok()
+    }
+
     async fn stored_content(
         &self,
+        source: &ImageSource<'_>,
         request: &CacheRequest,
         digest: Digest,
     ) -> Result<ImageContent, RequestError> {
-        let download = self.stored(request).await?;
+        let download = self.stored(source, request).await?;
         Ok(ImageContent { download, digest })
     }
 
+    /// Serves content from the registry, without a login or with the first credential that gives
+    /// it.
     async fn fetched(
         &self,
         source: &ImageSource<'_>,
-        mut request: CacheRequest,
+        request: &CacheRequest,
     ) -> Result<ClientDownload, RequestError> {
-        request.authorization = self.tokens.authorization(source).await?;
-        let served = self.gateway.handle(request).await;
-        if let Err(RequestError::Origin(OriginError::Status { status, .. })) = &served
-            && *status == UNAUTHORIZED
-        {
-            self.tokens.forget(source).await;
+        let mut attempts = AccessAttempts::new(&self.tokens, source);
+        loop {
+            let attempt = attempts.next_attempt().await?;
+            let request = CacheRequest {
+                access: Some(Arc::new(attempt.access.clone())),
+                ..request.without_body()
+            };
+            match self.gateway.handle(request).await {
+                Err(error) if is_denial(&error) => attempts.note_denial(&attempt, error).await,
+                served => return served,
+            }
         }
-        served
     }
 }
 

@@ -6,8 +6,10 @@
 //! know the HTTP server. Its main types are [`RegistryTable`], [`RegistryPath`] and
 //! [`ContainerImages`].
 
+mod access_attempts;
 mod challenge;
 mod config;
+mod credential;
 mod error;
 mod images;
 mod path;
@@ -15,14 +17,16 @@ mod reference;
 mod repository;
 mod source;
 mod table;
+mod tag_pauses;
 mod tag_store;
 mod tags;
 #[cfg(test)]
 mod tests;
 mod tokens;
 
-pub use challenge::TokenService;
+pub use challenge::{LoginScheme, TokenService};
 pub use config::{Config, DeletedTag, RegistryConfig};
+pub use credential::{CredentialConfig, RegistryCredential, RegistryLogin};
 pub use error::{RegistryError, RegistryErrorCode};
 pub use images::{ContainerImages, ImageContent};
 pub use path::{RegistryPath, RegistryResource};

@@ -2,14 +2,19 @@
 //! [`RegistryTable`].
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::config::{Config, DeletedTag, RegistryConfig};
+use super::credential::{MAX_CREDENTIALS, RegistryCredential};
 use super::error::RegistryError;
 use super::reference::ImageReference;
 use super::repository::RepositoryName;
 use crate::model::{ConfigError, Digest, Scheme, Target};
+use crate::policy::EgressRoute;
 
 /// Maximum number of registries.
 const MAX_REGISTRIES: usize = 100;
@@ -19,6 +24,12 @@ const MAX_ALIASES: usize = 20;
 
 /// Longest name of a host (RFC 1035, section 2.3.4) with its port.
 const MAX_HOST_BYTES: usize = 253 + ":65535".len();
+
+/// Mistake of an invalid egress proxy. The text omits the URL, which may have a password.
+const EGRESS_MISTAKE: (&str, &str) = (
+    ".egress_proxy",
+    "must be \"none\", or like \"http://proxy.example.org:3128\"",
+);
 
 /// Folder of the repositories that have one component.
 const LIBRARY: &str = "library";
@@ -33,6 +44,9 @@ pub struct ContainerRegistry {
     has_library: bool,
     tag_ttl: Duration,
     on_deleted: DeletedTag,
+    credentials: Vec<RegistryCredential>,
+    allow_private: Vec<IpNet>,
+    egress: Option<EgressRoute>,
 }
 
 /// The registries by their names.
@@ -54,7 +68,8 @@ impl RegistryTable {
         }
         let mut table = Self::default();
         for (host, settings) in config {
-            table.add(host, settings).map_err(|(key, reason)| {
+            let logins = read_credentials(host, settings)?;
+            table.add(host, settings, logins).map_err(|(key, reason)| {
                 ConfigError::new(format!("registries.{host}{key}"), reason)
             })?;
         }
@@ -65,6 +80,7 @@ impl RegistryTable {
         &mut self,
         host: &str,
         settings: &RegistryConfig,
+        credentials: Vec<RegistryCredential>,
     ) -> Result<(), (&'static str, &'static str)> {
         let base = if settings.endpoint.is_empty() {
             base_url(&format!("https://{host}"))
@@ -81,6 +97,9 @@ impl RegistryTable {
             has_library: settings.library,
             tag_ttl: settings.tag_ttl.0,
             on_deleted: settings.on_deleted,
+            credentials,
+            allow_private: settings.allow_private.clone(),
+            egress: EgressRoute::parse(&settings.egress_proxy).map_err(|_| EGRESS_MISTAKE)?,
         });
         if settings.aliases.len() > MAX_ALIASES {
             return Err((".aliases", "at most 20 are allowed"));
@@ -114,6 +133,22 @@ impl RegistryTable {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_name.is_empty()
+    }
+
+    /// Returns whether a client may have an object by its digest alone, which has these targets on
+    /// record. Without any target, the object may be that of a private image.
+    #[must_use]
+    pub fn may_have_object(&self, targets: &[Target], client: IpAddr) -> bool {
+        let mut registries = self.by_name.values();
+        if targets.is_empty() {
+            return registries.all(|registry| registry.credentials.is_empty());
+        }
+        targets.iter().any(|target| {
+            let is_permitted = |registry: &Arc<ContainerRegistry>| {
+                registry.base == target.site() && registry.allows_private(client)
+            };
+            !target.is_private() || self.by_name.values().any(is_permitted)
+        })
     }
 
     /// Returns the registry and the repository of a request. `namespace` is the registry that the
@@ -161,6 +196,27 @@ impl ContainerRegistry {
         self.on_deleted
     }
 
+    /// Returns the credentials in the order in which they are tried.
+    #[must_use]
+    pub fn credentials(&self) -> &[RegistryCredential] {
+        &self.credentials
+    }
+
+    /// Returns whether a client may have what needed credentials.
+    #[must_use]
+    pub fn allows_private(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        self.allow_private
+            .iter()
+            .any(|network| network.contains(&client))
+    }
+
+    /// Returns the route of the requests for this registry, unless a rule has one.
+    #[must_use]
+    pub fn egress(&self) -> Option<&EgressRoute> {
+        self.egress.as_ref()
+    }
+
     /// Returns scheme, host and port.
     #[must_use]
     pub fn base(&self) -> &str {
@@ -205,6 +261,21 @@ impl ContainerRegistry {
         }
         RepositoryName::parse(name)
     }
+}
+
+fn read_credentials(
+    host: &str,
+    settings: &RegistryConfig,
+) -> Result<Vec<RegistryCredential>, ConfigError> {
+    let key = format!("registries.{host}.credentials");
+    if settings.credentials.len() > MAX_CREDENTIALS {
+        let reason = format!("at most {MAX_CREDENTIALS} are allowed");
+        return Err(ConfigError::new(key, reason));
+    }
+    let credentials = settings.credentials.iter();
+    credentials
+        .map(|config| RegistryCredential::read(&key, config))
+        .collect()
 }
 
 fn base_url(text: &str) -> Option<String> {

@@ -4,34 +4,29 @@
 //! A tag is a target of class `revalidate`. Its manifest is stored under its digest, so that only
 //! the digest is asked for, by HEAD. The main type is [`ImageTags`].
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use moka::future::Cache;
 use tokio::sync::Mutex as TurnMutex;
 use tokio::time::timeout;
 
+use super::access_attempts::{AccessAttempts, is_denial};
 use super::config::DeletedTag;
 use super::reference::parse_digest;
 use super::source::ImageSource;
+use super::tag_pauses::{TagPauses, is_away, is_deleted};
 use super::tag_store::{KnownTag, TagStore};
 use super::tokens::RegistryTokens;
-use crate::gateway::{Gateway, Method, OriginAnswer, OriginError, OriginQuestion, RequestError};
-use crate::model::{Digest, Digests, ExpectedDigests, Hasher, MANIFEST_TYPES, Target, lock};
+use crate::gateway::{Gateway, Method, OriginAnswer, OriginQuestion, RequestError};
+use crate::model::{Digest, Digests, ExpectedDigests, Hasher, MANIFEST_TYPES, Target};
+use crate::policy::{ContentAudience, UpstreamAccess};
 
 /// Wait for a registry if a digest is known. A client shall not wait for a dead registry.
 const KNOWN_TAG_WAIT: Duration = Duration::from_secs(2);
 
-/// Time after a failure for which a registry is not asked for tags that are known, and for the tag
-/// of the failure.
-const AWAY_PAUSE: Duration = Duration::from_secs(10);
-
-/// Bound on the registries and tags that are not asked.
-const MAX_PAUSES: usize = 1000;
-
-/// Status of a registry that limits requests.
-const TOO_MANY_REQUESTS: u16 = 429;
+/// Wait for a registry if no digest is known. Clients have given up or retried by then.
+const UNKNOWN_TAG_WAIT: Duration = Duration::from_secs(10);
 
 /// Error for an unknown tag that is not asked for.
 const PAUSED: RequestError =
@@ -61,8 +56,7 @@ pub struct ImageTags {
     gateway: Arc<Gateway>,
     store: TagStore,
     turns: Cache<Target, Arc<TurnMutex<()>>>,
-    /// The base URLs of registries, and the tags, that are not asked until this time.
-    away: Mutex<HashMap<String, Instant>>,
+    pauses: TagPauses,
 }
 
 /// Digest of a tag.
@@ -73,6 +67,36 @@ pub struct ResolvedTag {
     pub is_stale: bool,
 }
 
+/// Stored answers for a tag that a client may have.
+struct KnownTags {
+    /// Without a login.
+    public: Option<KnownTag>,
+    /// With a credential.
+    private: Option<KnownTag>,
+}
+
+impl KnownTags {
+    fn is_empty(&self) -> bool {
+        self.public.is_none() && self.private.is_none()
+    }
+
+    fn fresh(&self, ttl: Duration) -> Option<KnownTag> {
+        let mut known = [&self.public, &self.private].into_iter().flatten();
+        known.find(|known| is_fresh(known, ttl)).cloned()
+    }
+
+    fn last(self) -> Option<KnownTag> {
+        self.public.or(self.private)
+    }
+
+    fn at(self, audience: ContentAudience) -> Option<KnownTag> {
+        match audience {
+            ContentAudience::Everyone => self.public,
+            ContentAudience::Permitted => self.private,
+        }
+    }
+}
+
 impl ImageTags {
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, store: TagStore) -> Self {
@@ -81,7 +105,7 @@ impl ImageTags {
             gateway,
             store,
             turns: turns.time_to_idle(TURN_TTL).build(),
-            away: Mutex::default(),
+            pauses: TagPauses::default(),
         }
     }
 
@@ -97,45 +121,63 @@ impl ImageTags {
         tokens: &RegistryTokens,
     ) -> Result<ResolvedTag, RequestError> {
         let ttl = source.registry.tag_ttl();
-        if let Some(known) = self
-            .store
-            .read(target)
-            .await
-            .filter(|known| is_fresh(known, ttl))
-        {
+        if let Some(known) = self.read(source, target).await.fresh(ttl) {
             return Ok(ResolvedTag::current(known));
         }
         let turn = self.turns.get_with_by_ref(target, async { Arc::default() });
         let turn = turn.await;
         let _turn = turn.lock().await;
-        let known = self.store.read(target).await;
-        if let Some(known) = known.clone().filter(|known| is_fresh(known, ttl)) {
+        let known = self.read(source, target).await;
+        if let Some(known) = known.fresh(ttl) {
             return Ok(ResolvedTag::current(known));
         }
-        let asked = if self.is_paused(source, target, known.is_some()) {
+        let asked = if self.pauses.has(source, target, !known.is_empty()) {
             Err(PAUSED)
         } else {
-            let asked = self.ask(source, target, tokens);
-            let asked = match known {
-                Some(_) => timeout(KNOWN_TAG_WAIT, asked).await,
-                None => Ok(asked.await),
+            let wait = if known.is_empty() {
+                UNKNOWN_TAG_WAIT
+            } else {
+                KNOWN_TAG_WAIT
             };
-            let asked = asked.unwrap_or(Err(RequestError::DeadlineExceeded));
-            asked.inspect_err(|error| self.pause(source, target, error))
+            let asked = timeout(wait, self.ask_each(source, target, tokens)).await;
+            let asked = asked.unwrap_or(Err(RequestError::SilentRegistry));
+            asked.inspect_err(|error| self.pauses.add(source, target, error))
         };
         match asked {
-            Ok(digest) => {
-                let known = KnownTag::now(digest, known);
-                self.store.write(target, known.clone()).await;
+            Ok((digest, audience)) => {
+                let known = KnownTag::now(digest, known.at(audience));
+                if let Some(target) = stored_target(target, audience) {
+                    self.store.write(&target, known.clone()).await;
+                }
                 Ok(ResolvedTag::current(known))
             }
-            Err(error) => self.last_known(source, target, known, error).await,
+            Err(error) => self.last_known(source, target, known.last(), error).await,
         }
     }
 
     /// Returns the last known digest of a tag. The registry is not asked.
-    pub async fn known(&self, target: &Target) -> Option<ResolvedTag> {
-        self.store.read(target).await.map(ResolvedTag::current)
+    pub async fn known(&self, source: &ImageSource<'_>, target: &Target) -> Option<ResolvedTag> {
+        let known = self.read(source, target).await;
+        known.last().map(ResolvedTag::current)
+    }
+
+    /// Returns whether a credential has given the digest of a tag.
+    pub async fn is_private(&self, target: &Target) -> bool {
+        match stored_target(target, ContentAudience::Permitted) {
+            Some(private) => self.store.read(&private).await.is_some(),
+            None => false,
+        }
+    }
+
+    async fn read(&self, source: &ImageSource<'_>, target: &Target) -> KnownTags {
+        let private = stored_target(target, ContentAudience::Permitted);
+        KnownTags {
+            public: self.store.read(target).await,
+            private: match private.filter(|_| source.allows_private()) {
+                Some(private) => self.store.read(&private).await,
+                None => None,
+            },
+        }
     }
 
     /// Returns the last known digest, if it may answer in place of this error.
@@ -149,6 +191,10 @@ impl ImageTags {
         let is_deleted = is_deleted(&error);
         if is_deleted && source.registry.on_deleted() == DeletedTag::Follow {
             self.store.remove(target).await;
+            let private = stored_target(target, ContentAudience::Permitted);
+            if let Some(private) = private.filter(|_| source.allows_private()) {
+                self.store.remove(&private).await;
+            }
             return Err(error);
         }
         let known = known.filter(|_| is_deleted || is_away(&error));
@@ -158,27 +204,42 @@ impl ImageTags {
         Ok(ResolvedTag { known, is_stale })
     }
 
+    /// Asks the registry for the digest of a tag, without a login and then with each credential.
+    async fn ask_each(
+        &self,
+        source: &ImageSource<'_>,
+        target: &Target,
+        tokens: &RegistryTokens,
+    ) -> Result<(Digest, ContentAudience), RequestError> {
+        let mut attempts = AccessAttempts::new(tokens, source);
+        loop {
+            let attempt = attempts.next_attempt().await?;
+            let audience = attempt.access.audience;
+            match self.ask(source, target, &attempt.access).await {
+                Err(error) if is_denial(&error) => attempts.note_denial(&attempt, error).await,
+                asked => return asked.map(|digest| (digest, audience)),
+            }
+        }
+    }
+
     /// Asks the registry for the digest of a tag.
     async fn ask(
         &self,
         source: &ImageSource<'_>,
         target: &Target,
-        tokens: &RegistryTokens,
+        access: &UpstreamAccess,
     ) -> Result<Digest, RequestError> {
-        let authorization = tokens.authorization(source).await?;
         let question = |method| OriginQuestion {
             client: source.client,
             method,
             target: target.clone(),
             named: None,
             headers: vec![("accept".to_owned(), MANIFEST_TYPES.into())],
-            authorization: authorization.clone(),
+            access: access.clone(),
+            form: None,
             max_body_bytes: MAX_MANIFEST_BYTES + 1,
         };
         let head = self.gateway.ask_origin(question(Method::Head)).await?;
-        if head.status == 401 {
-            tokens.forget(source).await;
-        }
         let head = check(head)?;
         if let Some(digest) = stated_digest(&head) {
             return Ok(digest);
@@ -192,42 +253,20 @@ impl ImageTags {
         let Digests { sha256, .. } = hasher.finish();
         Ok(sha256.into())
     }
-
-    /// Notes that a registry has failed for a tag. An error status counts for this tag only.
-    fn pause(&self, source: &ImageSource<'_>, target: &Target, error: &RequestError) {
-        if is_deleted(error) || !is_away(error) {
-            return;
-        }
-        let is_of_tag = match error {
-            RequestError::Origin(OriginError::Status { status, .. }) => {
-                *status != TOO_MANY_REQUESTS
-            }
-            RequestError::Origin(_) | RequestError::DeadlineExceeded => false,
-            _ => true,
-        };
-        let base = (!is_of_tag).then(|| source.registry.base());
-        let until = Instant::now() + AWAY_PAUSE;
-        let mut away = lock(&self.away);
-        if away.len() >= MAX_PAUSES {
-            away.clear();
-        }
-        let paused = base.into_iter().chain([target.as_str()]);
-        away.extend(paused.map(|paused| (paused.to_owned(), until)));
-    }
-
-    /// Whether a tag is not asked for now. One that is not known is asked for although its registry
-    /// has failed for another tag.
-    fn is_paused(&self, source: &ImageSource<'_>, target: &Target, is_known: bool) -> bool {
-        let mut away = lock(&self.away);
-        away.retain(|_, until| *until > Instant::now());
-        away.contains_key(target.as_str()) || is_known && away.contains_key(source.registry.base())
-    }
 }
 
 impl ResolvedTag {
     fn current(known: KnownTag) -> Self {
         let is_stale = false;
         Self { known, is_stale }
+    }
+}
+
+/// Returns the target under which an answer for a tag is stored.
+fn stored_target(target: &Target, audience: ContentAudience) -> Option<Target> {
+    match audience {
+        ContentAudience::Everyone => Some(target.clone()),
+        ContentAudience::Permitted => target.to_private(),
     }
 }
 
@@ -256,21 +295,4 @@ pub fn is_schema_1(content_type: &str) -> bool {
 
 fn stated_digest(answer: &OriginAnswer) -> Option<Digest> {
     parse_digest(answer.fields("docker-content-digest").next()?).ok()
-}
-
-/// Whether a registry says that it has no such tag for this gateway.
-fn is_deleted(error: &RequestError) -> bool {
-    match error {
-        RequestError::Origin(OriginError::Status { status, .. }) => {
-            matches!(status, 401 | 403 | 404 | 410)
-        }
-        RequestError::NotFound(_) => true,
-        _ => false,
-    }
-}
-
-/// Whether a registry has given no answer that can be used.
-fn is_away(error: &RequestError) -> bool {
-    let is_status = matches!(error, RequestError::Origin(OriginError::Status { .. }));
-    is_status || error.is_away()
 }

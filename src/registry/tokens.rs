@@ -1,4 +1,5 @@
-//! Tokens of registries, asked for without credentials and kept for most of their life.
+//! Authorization for registries: tokens, asked for without a login or with a credential, and user
+//! names with passwords. It is kept for most of its life.
 //!
 //! A token is asked for once, whatever the number of requests that wait for it. The main type is
 //! [`RegistryTokens`].
@@ -9,23 +10,33 @@ use std::time::{Duration, Instant};
 use moka::Expiry;
 use moka::future::Cache;
 use serde::Deserialize;
+use tokio::time::timeout;
 
-use super::challenge::TokenService;
+use super::challenge::{LoginScheme, TokenService};
+use super::credential::{RegistryCredential, RegistryLogin};
 use super::source::ImageSource;
-use crate::gateway::{Gateway, Method, OriginAnswer, OriginQuestion, RequestError};
-use crate::model::{Secret, Target};
+use crate::gateway::{Gateway, Method, OriginAnswer, OriginError, OriginQuestion, RequestError};
+use crate::model::{Secret, Sha256, Target};
+use crate::policy::ContentAudience;
 
-/// Time for which the token service of a registry is known.
-const SERVICE_TTL: Duration = Duration::from_hours(1);
+/// Time for which the way to log in to a registry is known.
+const SCHEME_TTL: Duration = Duration::from_hours(1);
 
-/// Bound on the token services that are known. There is one for each registry.
-const MAX_SERVICES: u64 = 200;
+/// Bound on the registries of which the way to log in is known.
+const MAX_SCHEMES: u64 = 200;
 
-/// Bound on the tokens that are kept, one for each repository.
+/// Bound on the authorizations that are kept, one for each repository and credential.
 const MAX_TOKENS: u64 = 10_000;
 
-/// Time for which a denial is remembered. It bounds the requests to a service that denies them.
+/// Time for which a denial is remembered. It bounds the requests to a service that denies them, and
+/// the requests without a login for images that need one.
 const DENIAL_TTL: Duration = Duration::from_mins(5);
+
+/// Time for which a user name and a password are used without asking for the way to log in.
+const PASSWORD_TTL: Duration = Duration::from_mins(5);
+
+/// Wait for a token service. It bounds a request that has a form, too.
+const TOKEN_WAIT: Duration = Duration::from_secs(30);
 
 /// Life of a token that does not state it (distribution token specification).
 const DEFAULT_LIFE_SECONDS: u64 = 60;
@@ -45,22 +56,41 @@ const MAX_ANSWER_BYTES: usize = 64 << 10;
 /// Bound on the body of the answer to `/v2/`, which is not used.
 const MAX_VERSION_BYTES: usize = 4 << 10;
 
-/// Tokens of all registries.
+/// Error of a credential that a registry has no use for.
+const UNUSABLE: RequestError = RequestError::Origin(OriginError::Status {
+    status: 401,
+    retry_after: None,
+});
+
+/// Authorization for all registries.
 pub struct RegistryTokens {
     gateway: Arc<Gateway>,
-    /// By the base URL of the registry. `None` for a registry that asks for no token.
-    services: Cache<String, Option<Arc<TokenService>>>,
+    /// By the base URL of the registry. `None` for a registry that asks for no login.
+    schemes: Cache<String, Option<Arc<LoginScheme>>>,
     tokens: Cache<TokenKey, KnownToken>,
 }
 
-/// Base URL of the registry, and name of the repository.
-type TokenKey = (String, String);
+/// Repository of a registry, and the credential that reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct TokenKey {
+    base: String,
+    name: String,
+    credential: Option<Sha256>,
+}
 
-/// Answer of a token service, for as long as it is used.
+/// Authorization for a repository.
+#[derive(Debug, Clone)]
+pub struct Authorized {
+    /// The value of `Authorization`. `None` if the registry asks for none.
+    pub value: Option<Secret>,
+    /// Time at which it was got.
+    pub at: Instant,
+}
+
+/// Authorization or denial, for as long as it is used.
 #[derive(Clone)]
 struct KnownToken {
-    /// The value of `Authorization`, or the denial.
-    outcome: Result<Secret, RequestError>,
+    outcome: Result<Authorized, RequestError>,
     used_for: Duration,
 }
 
@@ -84,60 +114,120 @@ impl Expiry<TokenKey, KnownToken> for UsedFor {
     ) -> Option<Duration> {
         Some(token.used_for)
     }
+
+    fn expire_after_update(
+        &self,
+        _key: &TokenKey,
+        token: &KnownToken,
+        _updated_at: Instant,
+        _remaining: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(token.used_for)
+    }
+}
+
+impl KnownToken {
+    fn new(value: Option<Secret>, used_for: Duration) -> Self {
+        let at = Instant::now();
+        Self {
+            outcome: Ok(Authorized { value, at }),
+            used_for,
+        }
+    }
+
+    fn denied(error: RequestError) -> Self {
+        Self {
+            outcome: Err(error),
+            used_for: DENIAL_TTL,
+        }
+    }
 }
 
 impl RegistryTokens {
     #[must_use]
     pub fn new(gateway: Arc<Gateway>) -> Self {
-        let services = Cache::builder().max_capacity(MAX_SERVICES);
+        let schemes = Cache::builder().max_capacity(MAX_SCHEMES);
         let tokens = Cache::builder().max_capacity(MAX_TOKENS);
         Self {
             gateway,
-            services: services.time_to_live(SERVICE_TTL).build(),
+            schemes: schemes.time_to_live(SCHEME_TTL).build(),
             tokens: tokens.expire_after(UsedFor).build(),
         }
     }
 
-    /// Returns the value of `Authorization` for a repository, if the registry asks for a token.
+    /// Returns the authorization for a repository, without a login or with a credential.
     ///
     /// # Errors
-    /// [`RequestError`] if the registry or its token service does not answer, or denies the token.
+    /// [`RequestError`] if the registry or its token service does not answer, or denies the token,
+    /// or if the repository was denied within five minutes.
     pub async fn authorization(
         &self,
         source: &ImageSource<'_>,
-    ) -> Result<Option<Secret>, RequestError> {
-        let base = source.registry.base();
-        let found = self.find_service(source);
-        let service = self.services.try_get_with_by_ref(base, found).await;
-        let Some(service) = service.map_err(|error| (*error).clone())? else {
-            return Ok(None);
-        };
-        let key = (base.to_owned(), source.name.as_str().to_owned());
-        let fetched = self.fetch_token(source, &service);
-        let token = self.tokens.try_get_with(key, fetched).await;
+        credential: Option<&RegistryCredential>,
+    ) -> Result<Authorized, RequestError> {
+        let key = key_of(source, credential);
+        // A kept token must not carry the large future of a request.
+        let found = Box::pin(self.authorize(source, credential));
+        let token = self.tokens.try_get_with(key, found).await;
         let token = token.map_err(|error| (*error).clone())?;
-        token.outcome.map(Some)
+        token.outcome
     }
 
-    /// Forgets the token of a repository that the registry has denied.
-    pub async fn forget(&self, source: &ImageSource<'_>) {
-        let base = source.registry.base();
-        let key = (base.to_owned(), source.name.as_str().to_owned());
-        self.tokens.invalidate(&key).await;
-        self.services.invalidate(base).await;
+    /// Forgets the authorization for a repository, and how its registry asks for a login.
+    pub async fn forget(&self, source: &ImageSource<'_>, credential: Option<&RegistryCredential>) {
+        self.tokens.invalidate(&key_of(source, credential)).await;
+        self.schemes.invalidate(source.registry.base()).await;
     }
 
-    /// Asks a registry for its token service.
-    async fn find_service(
+    /// Remembers that a registry has denied a repository.
+    pub async fn deny(
         &self,
         source: &ImageSource<'_>,
-    ) -> Result<Option<Arc<TokenService>>, RequestError> {
+        credential: Option<&RegistryCredential>,
+        error: RequestError,
+    ) {
+        if credential.is_some() {
+            report_denial(source);
+        }
+        let key = key_of(source, credential);
+        self.tokens.insert(key, KnownToken::denied(error)).await;
+    }
+
+    async fn authorize(
+        &self,
+        source: &ImageSource<'_>,
+        credential: Option<&RegistryCredential>,
+    ) -> Result<KnownToken, RequestError> {
+        let asked = self.find_scheme(source);
+        let scheme = self
+            .schemes
+            .try_get_with_by_ref(source.registry.base(), asked);
+        let scheme = scheme.await.map_err(|error| (*error).clone())?;
+        match (scheme.as_deref(), credential.map(RegistryCredential::login)) {
+            (Some(LoginScheme::Token(service)), login) => {
+                self.fetch_token(source, service, login).await
+            }
+            (_, None) => Ok(KnownToken::new(None, DENIAL_TTL)),
+            (Some(LoginScheme::Password), Some(RegistryLogin::Basic(value))) => {
+                Ok(KnownToken::new(Some(value.clone()), PASSWORD_TTL))
+            }
+            // The registry asks for no login, or for none of this kind.
+            (_, Some(_)) => Ok(KnownToken::denied(UNUSABLE)),
+        }
+    }
+
+    /// Asks a registry how it wants clients to log in.
+    async fn find_scheme(
+        &self,
+        source: &ImageSource<'_>,
+    ) -> Result<Option<Arc<LoginScheme>>, RequestError> {
         let question = question(source, source.registry.version()?, MAX_VERSION_BYTES);
         let answer = self.gateway.ask_origin(question).await?;
         match answer.status {
             401 => {
-                let service = TokenService::find(answer.fields("www-authenticate"));
-                Ok(service.map(Arc::new))
+                let challenges: Vec<_> = answer.fields("www-authenticate").collect();
+                let scheme = LoginScheme::find(challenges.iter().copied());
+                Ok(scheme.map(Arc::new))
             }
             429 | 500.. => Err(answer.into_error()),
             _ => Ok(None),
@@ -148,21 +238,58 @@ impl RegistryTokens {
         &self,
         source: &ImageSource<'_>,
         service: &TokenService,
+        login: Option<&RegistryLogin>,
     ) -> Result<KnownToken, RequestError> {
-        let url = service.token_url(source.name).ok_or_else(invalid_answer)?;
-        let question = OriginQuestion {
-            named: Some(url),
-            ..question(source, source.registry.version()?, MAX_ANSWER_BYTES)
+        let question = question(source, source.registry.version()?, MAX_ANSWER_BYTES);
+        let question = match login {
+            Some(RegistryLogin::IdentityToken(token)) => {
+                let (url, form) = service.refresh_form(source.name, token);
+                OriginQuestion {
+                    method: Method::Other("POST".to_owned()),
+                    named: Some(url),
+                    form: Some(form),
+                    ..question
+                }
+            }
+            login => OriginQuestion {
+                named: Some(service.token_url(source.name).ok_or_else(invalid_answer)?),
+                access: source.access(basic_of(login), ContentAudience::Everyone),
+                ..question
+            },
         };
-        let answer = self.gateway.ask_origin(question).await?;
+        let asked = timeout(TOKEN_WAIT, self.gateway.ask_origin(question)).await;
+        let answer = asked.map_err(|_| RequestError::SilentRegistry)??;
         match answer.status {
             200 => read_token(&answer),
-            401 | 403 => Ok(KnownToken {
-                outcome: Err(answer.into_error()),
-                used_for: DENIAL_TTL,
-            }),
+            // A form with a token that is no longer valid is a bad request (RFC 6749, section 5.2).
+            400 | 401 | 403 if login.is_some() => {
+                report_denial(source);
+                Ok(KnownToken::denied(UNUSABLE))
+            }
+            401 | 403 => Ok(KnownToken::denied(answer.into_error())),
             _ => Err(answer.into_error()),
         }
+    }
+}
+
+/// Logs that a credential does not give a repository. The operator may have to replace it.
+fn report_denial(source: &ImageSource<'_>) {
+    let (registry, repository) = (source.registry.name(), source.name);
+    tracing::warn!(registry, %repository, "registry denies a credential for a repository");
+}
+
+fn basic_of(login: Option<&RegistryLogin>) -> Option<Secret> {
+    match login {
+        Some(RegistryLogin::Basic(value)) => Some(value.clone()),
+        Some(RegistryLogin::IdentityToken(_)) | None => None,
+    }
+}
+
+fn key_of(source: &ImageSource<'_>, credential: Option<&RegistryCredential>) -> TokenKey {
+    TokenKey {
+        base: source.registry.base().to_owned(),
+        name: source.name.as_str().to_owned(),
+        credential: credential.map(RegistryCredential::id),
     }
 }
 
@@ -173,7 +300,8 @@ fn question(source: &ImageSource<'_>, target: Target, max_body_bytes: usize) -> 
         target,
         named: None,
         headers: Vec::new(),
-        authorization: None,
+        access: source.access(None, ContentAudience::Everyone),
+        form: None,
         max_body_bytes,
     }
 }
@@ -190,10 +318,8 @@ fn read_token(answer: &OriginAnswer) -> Result<KnownToken, RequestError> {
     let token = token.filter(is_token).ok_or_else(invalid_answer)?;
     let life = document.expires_in.unwrap_or(DEFAULT_LIFE_SECONDS);
     let life = Duration::from_secs(life).min(MAX_LIFE);
-    Ok(KnownToken {
-        outcome: Ok(Secret::from(format!("Bearer {token}"))),
-        used_for: life * USED_TENTHS / 10,
-    })
+    let value = Secret::from(format!("Bearer {token}"));
+    Ok(KnownToken::new(Some(value), life * USED_TENTHS / 10))
 }
 
 fn invalid_answer() -> RequestError {

@@ -161,7 +161,9 @@ async fn read(
             if let Permission::Public = permission {
                 login::check(service, origin.client, request.headers(), &[AUTHORIZATION]).await?;
             }
-            objects::download(&service.gateway, sha256, (origin.client, request), query).await
+            let settings = service.settings.load();
+            let stores = (&*service.gateway, &settings.registries);
+            objects::download(stores, sha256, (origin.client, request), query).await
         }
         Resource::Objects => objects::list(admin, &permission.into_reader()?, query).await,
         Resource::Targets => targets::find(admin, permission, query).await,

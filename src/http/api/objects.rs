@@ -23,7 +23,8 @@ use crate::admin::{AdminError, AdminService, ImportUpload, KindCheck, ListReader
 use crate::gateway::{DigestRequest, Gateway, RequestError};
 use crate::http::parse_request::{read_conditions, read_expected, read_range, single};
 use crate::http::request_body::read_body;
-use crate::model::{ExpectedDigests, Sha256};
+use crate::model::{ExpectedDigests, Sha256, Target};
+use crate::registry::RegistryTable;
 
 /// One page of the list of stored targets.
 #[derive(Serialize, ToSchema)]
@@ -100,7 +101,7 @@ pub async fn list(
     ),
 )]
 pub async fn download(
-    gateway: &Gateway,
+    (gateway, registries): (&Gateway, &RegistryTable),
     sha256: Sha256,
     (client, request): (IpAddr, &HttpRequest),
     query: Query<'_>,
@@ -112,7 +113,8 @@ pub async fn download(
         range: read_range(request),
         conditions: read_conditions(request.headers()),
     };
-    let response = gateway.serve_object(digest_request).await?;
+    let may_have = |targets: &[Target]| registries.may_have_object(targets, client);
+    let response = gateway.serve_object(digest_request, may_have).await?;
     Ok(ApiResponse::Object(Box::new(response)))
 }
 

@@ -96,6 +96,9 @@ impl Rules {
 
     /// Checks everything that applies to a client's target.
     pub fn check(&self, target: &Target) -> Result<(), PolicyDenied> {
+        if target.is_private() {
+            return Err(PolicyDenied::PrivateTarget);
+        }
         self.check_host(target)?;
         self.check_suffix(target)?;
         self.check_hop(target)

@@ -5,6 +5,32 @@ use crate::nginx::requests::behind_nginx;
 use crate::registry::stage::{MANIFEST, NAME, RegistryStage, assert_refused, manifest};
 
 #[test]
+fn request_counts_once_against_limit() {
+    let stage = RegistryStage::with("", |builder| {
+        builder
+            .set("limits.requests_per_second", "1")
+            .set("limits.burst", "3")
+            .set("gateway.trusted_proxies", "[\"127.0.0.0/8\"]")
+    });
+    let tag = stage.serve_tag("latest", &manifest("counted"));
+    let blob = stage.serve_blob(&archive(1, 2000));
+    let get = |path: &str, client: &str| {
+        let request = stage.gateway.request("GET", path);
+        request.header("X-Forwarded-For", client).send()
+    };
+    for client in ["10.0.0.1", "10.0.0.2"] {
+        // The first client has everything fetched, and the second one gets what is stored.
+        for path in [&tag, &blob, &tag] {
+            get(path, client).assert_status(200);
+        }
+        // One request a second is free again.
+        let refused =
+            (0..20).find_map(|_| Some(get(&blob, client)).filter(|got| got.status != 200));
+        assert_refused(&refused.expect("requests count"), 429, "TOOMANYREQUESTS");
+    }
+}
+
+#[test]
 fn stored_content_needs_no_registry() {
     let stage = RegistryStage::new("");
     let (blob, manifest) = (archive(1, 300_000), manifest("one"));

@@ -2,7 +2,10 @@
 
 mod clients;
 mod content;
+mod credentials;
+mod egress;
 mod names;
+mod private_images;
 mod real_registry;
 mod stage;
 mod tags;

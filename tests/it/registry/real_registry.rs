@@ -15,6 +15,13 @@ use crate::harness::{Body, Tool, eventually, sha256};
 /// Repository and tag of the image.
 pub const IMAGE: &str = "mill/app:1.0";
 
+/// Login of a registry with a password.
+pub const USER: &str = "mill";
+pub const PASSWORD: &str = "s3cret-word";
+
+/// Its line in a file of logins. The registry reads bcrypt only.
+const HTPASSWD: &str = "mill:$2b$04$vfxIv2mLYqcKPEyWf4UZhOsV7gpZCqUHDxwGtZbXfOijHKzkmybmK\n";
+
 /// A registry on loopback, until it is dropped.
 pub struct RealRegistry {
     child: Child,
@@ -27,14 +34,32 @@ pub struct RealRegistry {
 impl RealRegistry {
     /// Starts a registry, and pushes an image.
     pub fn start() -> Self {
+        Self::start_with("", &[])
+    }
+
+    /// Starts a registry that everyone needs [`USER`] and [`PASSWORD`] for, and pushes an image.
+    pub fn start_with_password() -> Self {
+        let login = format!("{USER}:{PASSWORD}");
+        Self::start_with(HTPASSWD, &["--dest-creds", &login])
+    }
+
+    fn start_with(logins: &str, push_options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         // Another process may take the port before the registry does: the wait below then fails.
         let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = free.local_addr().expect("a listener has an address");
         drop(free);
         let port = address.port();
+        let auth = if logins.is_empty() {
+            String::new()
+        } else {
+            let file = folder.path().join("htpasswd");
+            fs::write(&file, logins).expect("the folder can be written");
+            let file = file.display();
+            format!("auth: {{htpasswd: {{realm: registry, path: {file}}}}}\n")
+        };
         let text = format!(
-            "version: 0.1\nlog: {{level: error}}\n\
+            "version: 0.1\nlog: {{level: error}}\n{auth}\
              storage: {{filesystem: {{rootdirectory: {}/store}}}}\n\
              http: {{addr: \"127.0.0.1:{port}\"}}\n",
             folder.path().display()
@@ -53,6 +78,7 @@ impl RealRegistry {
         let to = format!("docker://127.0.0.1:{port}/{IMAGE}");
         let push = Tool::new("skopeo", "skopeo", registry.folder.path())
             .args(&["--insecure-policy", "copy", "--dest-tls-verify=false"])
+            .args(push_options)
             .args(&["oci:layout:1.0", &to]);
         push.run().assert_success();
         registry

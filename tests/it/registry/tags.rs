@@ -11,6 +11,9 @@ use crate::registry::stage::{
 /// Has tags asked for each time.
 const ALWAYS: &str = "tag_ttl = \"0s\"";
 
+/// Wait for a silent registry and an unknown tag, and time for the response.
+const UNKNOWN_WAIT: Duration = Duration::from_secs(15);
+
 /// Wait for a dead registry, and time for the response.
 const STALE_WAIT: Duration = Duration::from_secs(5);
 
@@ -102,6 +105,21 @@ fn silent_registry_delays_known_tag_briefly() {
     // A tag that is not known is asked for.
     let new = stage.serve_tag("new", &manifest);
     stage.get(&new).assert_body(200, &manifest);
+    gate.open();
+}
+
+#[test]
+fn silent_registry_ends_wait_for_unknown_tag() {
+    let stage = RegistryStage::new("");
+    let manifest = manifest("unknown");
+    let path = stage.serve_tag("latest", &manifest);
+    let gate = Gate::new();
+    let reply = manifest_reply(&manifest).gate_before_head(&gate);
+    stage.origin.serve(&path, reply);
+    let began = Instant::now();
+    let answer = stage.get(&path);
+    assert!(began.elapsed() < UNKNOWN_WAIT, "{:?}", began.elapsed());
+    assert_refused(&answer, 504, "UNKNOWN");
     gate.open();
 }
 

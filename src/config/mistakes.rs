@@ -134,11 +134,12 @@ pub fn in_values(mut table: Table) -> Vec<ConfigLoadError> {
         let key = error.key.clone();
         // A removed value may make another one a mistake, which only follows from the first.
         let follows = removed.iter().any(|gone| {
-            *gone == key
-                || gone.strip_suffix("_file") == Some(key.as_str())
-                || error
+            // The name of a registry, such as one that ends in `.org`, is no name of a key.
+            let names_key = !gone.starts_with("registries.")
+                && error
                     .reason
-                    .contains(gone.rsplit('.').next().unwrap_or(gone))
+                    .contains(gone.rsplit('.').next().unwrap_or(gone));
+            *gone == key || gone.strip_suffix("_file") == Some(key.as_str()) || names_key
         });
         if !follows {
             mistakes.push(error.into());
@@ -151,10 +152,21 @@ pub fn in_values(mut table: Table) -> Vec<ConfigLoadError> {
     mistakes
 }
 
-/// Removes a key, or else its section. Returns whether something was removed.
+/// Removes a key, or else the innermost table that should have it. Returns whether something was
+/// removed. The name of a table may contain dots.
 fn remove(table: &mut Table, key: &str) -> bool {
-    let (section, key) = key.split_once('.').unwrap_or((key, ""));
-    let inner = table.get_mut(section).and_then(toml::Value::as_table_mut);
-    let has_removed_key = inner.is_some_and(|inner| inner.remove(key).is_some());
-    has_removed_key || table.remove(section).is_some()
+    if table.remove(key).is_some() {
+        return true;
+    }
+    let is_outer = |name: &str| {
+        let rest = key.strip_prefix(name);
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    };
+    let outer = table.keys().filter(|name| is_outer(name));
+    let Some(name) = outer.max_by_key(|name| name.len()).cloned() else {
+        return false;
+    };
+    let inner = table.get_mut(&name).and_then(toml::Value::as_table_mut);
+    inner.is_some_and(|inner| remove(inner, &key[name.len() + 1..]))
+        || table.remove(&name).is_some()
 }

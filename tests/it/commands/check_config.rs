@@ -122,3 +122,28 @@ fn mistakes_have_no_control_characters() {
         assert_eq!(run.stderr.lines().count(), 1, "{text:?}: {:?}", run.stderr);
     }
 }
+
+#[test]
+fn check_config_reports_mistakes_of_all_registries() {
+    let folder = tempfile::tempdir().expect("a folder can be created");
+    let text = "[registries.\"Upper.example.org\"]\n\
+        [registries.\"one.example.org\"]\nendpoint = \"ftp://one.example.org\"\n\
+        aliases = [\"a/b\"]\negress_proxy = \"socks://p.example.org\"\n\
+        [registries.\"two.example.org\"]\n\
+        credentials = [{ username = \"a\", password_file = \"/nowhere\" }]\n\
+        [fetch]\nattempts = 0\n";
+    fs::write(folder.path().join("a.toml"), text).expect("the folder is writable");
+    let run = millpond(folder.path(), &["check-config", "--config", "a.toml"]);
+    assert_eq!(run.code, Some(2), "{run:?}");
+    for mistake in [
+        "registries.Upper.example.org: must be a name",
+        "registries.one.example.org.endpoint: must be a URL",
+        "registries.one.example.org.aliases: must be a name",
+        "registries.one.example.org.egress_proxy: must be",
+        "registries.two.example.org.credentials.password_file: /nowhere",
+        "fetch.attempts",
+    ] {
+        let text = &run.stderr;
+        assert_eq!(text.matches(mistake).count(), 1, "{mistake} in {text}");
+    }
+}

@@ -34,6 +34,8 @@ pub enum PolicyDenied {
     Downgrade,
     #[error("the file is younger than {0} by its Last-Modified (rules.min_age)")]
     TooYoung(HumanDuration),
+    #[error("the repository is not allowed (allow and deny of its registry)")]
+    Repository,
     /// The target holds bytes that needed credentials of Millpond.
     #[error("this URL is reserved for content that needed credentials of the gateway")]
     PrivateTarget,

@@ -48,7 +48,7 @@ pub use request_credentials::is_credential_field;
 pub use request_options::{
     EgressRoute, EgressRouteError, MAX_SEGMENTS, RequestOptions, is_proxy_url,
 };
-pub use rules::{MatchingRule, Rule};
+pub use rules::{MatchingRule, Rule, matches_wildcards};
 pub use source_list::{Source, SourceKind};
 pub use upstream_access::{ContentAudience, UpstreamAccess};
 

@@ -27,6 +27,10 @@ pub struct RegistryConfig {
     /// Time for which the digest of a tag is used without asking the registry.
     pub tag_ttl: HumanDuration,
     pub on_deleted: DeletedTag,
+    /// Patterns of repositories that clients may ask for. Empty: all.
+    pub allow: Vec<String>,
+    /// Patterns of repositories that clients may not ask for. Takes precedence.
+    pub deny: Vec<String>,
     /// Credentials for what the registry does not give without. They are tried in order.
     pub credentials: Vec<CredentialConfig>,
     /// Client networks that may have what needed credentials.
@@ -55,6 +59,8 @@ impl Default for RegistryConfig {
             library: false,
             tag_ttl: HumanDuration::from_secs(300),
             on_deleted: DeletedTag::Serve,
+            allow: Vec::new(),
+            deny: Vec::new(),
             credentials: Vec::new(),
             allow_private: Vec::new(),
             egress_proxy: Secret::default(),

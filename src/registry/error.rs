@@ -1,6 +1,7 @@
 //! Errors of requests below `/v2/`, with the codes of the OCI distribution specification.
 
 use crate::gateway::RequestError;
+use crate::policy::PolicyDenied;
 
 /// Code of an error (OCI distribution specification 1.1, "Error Codes").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,7 @@ pub enum RegistryError {
     Tag,
     Digest,
     UnknownRegistry,
+    DeniedRepository,
     Unsupported,
 }
 
@@ -51,6 +53,9 @@ impl RegistryError {
             Self::UnknownRegistry => {
                 "this gateway has no such registry; its operator lists them in the configuration"
             }
+            Self::DeniedRepository => {
+                "the operator of this gateway has not allowed this repository (registries)"
+            }
             Self::Unsupported => {
                 "this gateway has manifests and blobs only; for anything else, use the registry"
             }
@@ -64,6 +69,7 @@ impl RegistryError {
             Self::Tag => RegistryErrorCode::ManifestUnknown,
             Self::Digest => RegistryErrorCode::DigestInvalid,
             Self::UnknownRegistry => RegistryErrorCode::NameUnknown,
+            Self::DeniedRepository => RegistryErrorCode::Denied,
             Self::Unsupported => RegistryErrorCode::Unsupported,
         }
     }
@@ -71,6 +77,9 @@ impl RegistryError {
 
 impl From<RegistryError> for RequestError {
     fn from(error: RegistryError) -> Self {
-        Self::NotFound(error.reason())
+        match error {
+            RegistryError::DeniedRepository => Self::Denied(PolicyDenied::Repository),
+            error => Self::NotFound(error.reason()),
+        }
     }
 }

@@ -13,6 +13,7 @@ use super::credential::{MAX_CREDENTIALS, RegistryCredential};
 use super::error::RegistryError;
 use super::reference::ImageReference;
 use super::repository::RepositoryName;
+use super::repository_patterns::RepositoryPatterns;
 use crate::model::{ConfigError, Digest, Scheme, Target};
 use crate::policy::EgressRoute;
 
@@ -44,6 +45,7 @@ pub struct ContainerRegistry {
     has_library: bool,
     tag_ttl: Duration,
     on_deleted: DeletedTag,
+    patterns: RepositoryPatterns,
     credentials: Vec<RegistryCredential>,
     allow_private: Vec<IpNet>,
     egress: Option<EgressRoute>,
@@ -97,6 +99,8 @@ impl RegistryTable {
             has_library: settings.library,
             tag_ttl: settings.tag_ttl.0,
             on_deleted: settings.on_deleted,
+            patterns: RepositoryPatterns::new(&settings.allow, &settings.deny)
+                .map_err(|key| (key, "must be patterns like \"library/*\", in lower case"))?,
             credentials,
             allow_private: settings.allow_private.clone(),
             egress: EgressRoute::parse(&settings.egress_proxy).map_err(|_| EGRESS_MISTAKE)?,
@@ -156,7 +160,8 @@ impl RegistryTable {
     /// has all other requests.
     ///
     /// # Errors
-    /// [`RegistryError::UnknownRegistry`] or [`RegistryError::Name`].
+    /// [`RegistryError::UnknownRegistry`], [`RegistryError::Name`], or
+    /// [`RegistryError::DeniedRepository`].
     pub fn resolve(
         &self,
         namespace: Option<&str>,
@@ -174,7 +179,11 @@ impl RegistryTable {
             })
         };
         let registry = registry.ok_or(RegistryError::UnknownRegistry)?;
-        Ok((Arc::clone(registry), registry.repository(rest)?))
+        let repository = registry.repository(rest)?;
+        if !registry.patterns.allows(&repository) {
+            return Err(RegistryError::DeniedRepository);
+        }
+        Ok((Arc::clone(registry), repository))
     }
 }
 

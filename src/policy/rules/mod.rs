@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use percent_encoding::percent_decode_str;
 
 pub use matching_rule::MatchingRule;
+pub use pattern::matches_wildcards;
 pub use rule::Rule;
 
 use super::addresses::{

@@ -94,7 +94,8 @@ fn check_length(text: &str) -> Result<(), PatternError> {
 }
 
 /// Returns whether a text matches a pattern in which each `*` stands for any number of bytes.
-fn matches_wildcards(pattern: &str, text: &str) -> bool {
+#[must_use]
+pub fn matches_wildcards(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else {
         return pattern == text;
     };

@@ -1,5 +1,6 @@
 //! Container images below `/v2/`: names, content by digest, tags, tokens, and real clients.
 
+mod allowed;
 mod clients;
 mod content;
 mod credentials;

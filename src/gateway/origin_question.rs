@@ -4,6 +4,7 @@
 //! The entry point is [`ask`].
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::error::RequestError;
 use super::services::GatewayServices;
@@ -48,6 +49,12 @@ impl OriginAnswer {
     pub fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let fields = self.headers.iter().filter(move |(own, _)| own == name);
         fields.filter_map(|(_, value)| std::str::from_utf8(value).ok())
+    }
+
+    /// Returns the time that the origin asks to wait, within a bound.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.error.retry_after()
     }
 
     /// Returns the status as an error, for a caller that needs another one.

@@ -163,6 +163,11 @@ fn gauges_of(level: PoolLevel) -> PoolGauges {
     }
 }
 
+fn paused_registries(service: &HttpService) -> u64 {
+    let limits = service.images.rate_limits().into_iter();
+    limits.filter(|limit| limit.pause().is_some()).count() as u64
+}
+
 fn circuits(service: &HttpService) -> Vec<(Circuit, u64)> {
     let hosts = service.operators.admin.fetch_load().open_circuits as u64;
     let bucket = service.gateway.bucket();
@@ -170,6 +175,7 @@ fn circuits(service: &HttpService) -> Vec<(Circuit, u64)> {
     let writes = bucket.is_some_and(Bucket::is_failing_writes);
     vec![
         (Circuit::Hosts, hosts),
+        (Circuit::Registries, paused_registries(service)),
         (Circuit::BucketReads, u64::from(reads)),
         (Circuit::BucketWrites, u64::from(writes)),
     ]

@@ -16,6 +16,7 @@ use super::metrics_page::{read_gauges, read_round, read_usage};
 use super::state::HttpService;
 use crate::admin::{AdminService, ListReader};
 use crate::cache::{PinnedUse, RecordStatus};
+use crate::fetch::OpenCircuit;
 use crate::jobs::{JobState, JobView, Jobs};
 use crate::model::{Event, Standing, Target};
 use crate::ui::{
@@ -116,7 +117,7 @@ async fn read_snapshot(service: &HttpService, feed: &LiveFeed, reader: &ListRead
         since_start: service.reports.facts.totals(),
         fetches: operators.admin.fetches(reader),
         failures,
-        circuits: operators.admin.open_circuits(reader, MAX_ROWS),
+        circuits: open_circuits(service, reader),
         disk: usage,
         pinned: None,
         bucket: bucket_facts(service),
@@ -208,4 +209,22 @@ fn undecided(target: &Target, records: &[RecordStatus]) -> Option<ChangedTarget>
         active: active.map(bytes),
         others,
     })
+}
+
+/// Returns the hosts that are not asked: those that fail, and registries that limit requests.
+fn open_circuits(service: &HttpService, reader: &ListReader) -> Vec<OpenCircuit> {
+    let failing = service.operators.admin.open_circuits(reader, MAX_ROWS);
+    let limited = service
+        .images
+        .rate_limits()
+        .into_iter()
+        .filter_map(|limit| {
+            let seconds = limit.pause()?.as_secs() + 1;
+            Some(OpenCircuit {
+                site: limit.registry,
+                is_open_for_all: true,
+                error: format!("the registry limits requests; the next one is sent in {seconds} s"),
+            })
+        });
+    failing.into_iter().chain(limited.take(MAX_ROWS)).collect()
 }

@@ -29,6 +29,7 @@ label_enum! {
     Circuit {
         /// Fetches from hosts. More than one host may have an open circuit.
         Hosts = "hosts",
+        Registries = "registries",
         BucketReads = "bucket_reads",
         BucketWrites = "bucket_writes",
     }

@@ -28,7 +28,8 @@ pub fn write_gauges(page: &mut MetricsPage<'_>, gauges: &Gauges) -> fmt::Result 
     write_pools(page, &gauges.pools)?;
     let circuits = MetricFamily {
         name: "millpond_open_circuits",
-        help: "Open circuit breakers: hosts, and reads and writes of the bucket.",
+        help: "Hosts that are not asked: failing ones, registries that limit requests, and the \
+               bucket.",
     };
     let series = gauges.circuits.iter();
     page.gauges(

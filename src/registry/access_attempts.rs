@@ -47,8 +47,10 @@ impl<'a> AccessAttempts<'a> {
     /// Returns the next way to ask. Ways that were denied within five minutes are left out.
     ///
     /// # Errors
-    /// The last denial if there is no other way, or [`RequestError`] without an answer.
+    /// The last denial if there is no other way, [`RequestError::RegistryLimit`] while the registry
+    /// limits requests, or another [`RequestError`] without an answer.
     pub async fn next_attempt(&mut self) -> Result<AccessAttempt<'a>, RequestError> {
+        self.tokens.limits().check(self.source.registry)?;
         loop {
             let credential = match self.next {
                 0 => None,

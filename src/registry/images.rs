@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::access_attempts::{AccessAttempts, is_denial};
+use super::rate_limits::{RateLimit, RateLimits};
 use super::reference::ImageReference;
 use super::source::ImageSource;
 use super::tag_store::{KnownTag, TagStore};
@@ -35,11 +36,18 @@ impl ContainerImages {
     /// Creates the access. The known tags are in `state_dir`.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, state_dir: &Path) -> Self {
+        let limits = Arc::new(RateLimits::default());
         Self {
-            tokens: RegistryTokens::new(Arc::clone(&gateway)),
+            tokens: RegistryTokens::new(Arc::clone(&gateway), limits),
             tags: ImageTags::new(Arc::clone(&gateway), TagStore::new(state_dir)),
             gateway,
         }
+    }
+
+    /// Returns the limits that registries have stated for the requests of this gateway.
+    #[must_use]
+    pub fn rate_limits(&self) -> Vec<RateLimit> {
+        self.tokens.limits().list()
     }
 
     /// Serves content that the target of a request names by its digest.
@@ -187,7 +195,10 @@ impl ContainerImages {
             };
             match self.gateway.handle(request).await {
                 Err(error) if is_denial(&error) => attempts.note_denial(&attempt, error).await,
-                served => return served,
+                served => {
+                    let limits = self.tokens.limits();
+                    return served.inspect_err(|error| limits.note_error(source.registry, error));
+                }
             }
         }
     }

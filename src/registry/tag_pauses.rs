@@ -14,9 +14,6 @@ use crate::model::{Target, lock};
 /// of the failure.
 const AWAY_PAUSE: Duration = Duration::from_secs(10);
 
-/// Status of a registry that limits requests.
-const TOO_MANY_REQUESTS: u16 = 429;
-
 /// Bound on the registries and tags that are not asked.
 const MAX_PAUSES: usize = 1000;
 
@@ -27,13 +24,11 @@ pub struct TagPauses(Mutex<HashMap<String, Instant>>);
 impl TagPauses {
     /// Notes that a registry has failed for a tag. An error status counts for this tag only.
     pub fn add(&self, source: &ImageSource<'_>, target: &Target, error: &RequestError) {
-        if is_deleted(error) || !is_away(error) {
+        if is_deleted(error) || !is_away(error) || is_limit(error) {
             return;
         }
         let is_of_tag = match error {
-            RequestError::Origin(OriginError::Status { status, .. }) => {
-                *status != TOO_MANY_REQUESTS
-            }
+            RequestError::Origin(OriginError::Status { .. }) => true,
             RequestError::Origin(_) | RequestError::SilentRegistry => false,
             _ => true,
         };
@@ -72,4 +67,13 @@ pub fn is_deleted(error: &RequestError) -> bool {
 pub fn is_away(error: &RequestError) -> bool {
     let is_status = matches!(error, RequestError::Origin(OriginError::Status { .. }));
     is_status || error.is_away()
+}
+
+/// Whether a registry limits requests. Its limits say until when.
+fn is_limit(error: &RequestError) -> bool {
+    matches!(
+        error,
+        RequestError::RegistryLimit(_)
+            | RequestError::Origin(OriginError::Status { status: 429, .. })
+    )
 }

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::access_attempts::{AccessAttempts, is_denial};
 use super::config::DeletedTag;
+use super::rate_limits::RateLimits;
 use super::reference::parse_digest;
 use super::source::ImageSource;
 use super::tag_pauses::{TagPauses, is_away, is_deleted};
@@ -215,7 +216,10 @@ impl ImageTags {
         loop {
             let attempt = attempts.next_attempt().await?;
             let audience = attempt.access.audience;
-            match self.ask(source, target, &attempt.access).await {
+            match self
+                .ask(source, target, &attempt.access, tokens.limits())
+                .await
+            {
                 Err(error) if is_denial(&error) => attempts.note_denial(&attempt, error).await,
                 asked => return asked.map(|digest| (digest, audience)),
             }
@@ -228,6 +232,7 @@ impl ImageTags {
         source: &ImageSource<'_>,
         target: &Target,
         access: &UpstreamAccess,
+        limits: &RateLimits,
     ) -> Result<Digest, RequestError> {
         let question = |method| OriginQuestion {
             client: source.client,
@@ -240,11 +245,14 @@ impl ImageTags {
             max_body_bytes: MAX_MANIFEST_BYTES + 1,
         };
         let head = self.gateway.ask_origin(question(Method::Head)).await?;
+        limits.note_answer(source.registry, &head);
         let head = check(head)?;
         if let Some(digest) = stated_digest(&head) {
             return Ok(digest);
         }
-        let whole = check(self.gateway.ask_origin(question(Method::Get)).await?)?;
+        let whole = self.gateway.ask_origin(question(Method::Get)).await?;
+        limits.note_answer(source.registry, &whole);
+        let whole = check(whole)?;
         if whole.body.len() > MAX_MANIFEST_BYTES {
             return Err(RequestError::RegistryFault("the manifest is too large"));
         }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::challenge::{LoginScheme, TokenService};
 use super::credential::{RegistryCredential, RegistryLogin};
+use super::rate_limits::RateLimits;
 use super::source::ImageSource;
 use crate::gateway::{Gateway, Method, OriginAnswer, OriginError, OriginQuestion, RequestError};
 use crate::model::{Secret, Sha256, Target};
@@ -65,6 +66,7 @@ const UNUSABLE: RequestError = RequestError::Origin(OriginError::Status {
 /// Authorization for all registries.
 pub struct RegistryTokens {
     gateway: Arc<Gateway>,
+    limits: Arc<RateLimits>,
     /// By the base URL of the registry. `None` for a registry that asks for no login.
     schemes: Cache<String, Option<Arc<LoginScheme>>>,
     tokens: Cache<TokenKey, KnownToken>,
@@ -145,11 +147,12 @@ impl KnownToken {
 
 impl RegistryTokens {
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>) -> Self {
+    pub fn new(gateway: Arc<Gateway>, limits: Arc<RateLimits>) -> Self {
         let schemes = Cache::builder().max_capacity(MAX_SCHEMES);
         let tokens = Cache::builder().max_capacity(MAX_TOKENS);
         Self {
             gateway,
+            limits,
             schemes: schemes.time_to_live(SCHEME_TTL).build(),
             tokens: tokens.expire_after(UsedFor).build(),
         }
@@ -171,6 +174,12 @@ impl RegistryTokens {
         let token = self.tokens.try_get_with(key, found).await;
         let token = token.map_err(|error| (*error).clone())?;
         token.outcome
+    }
+
+    /// Returns the limits that registries state.
+    #[must_use]
+    pub fn limits(&self) -> &RateLimits {
+        &self.limits
     }
 
     /// Forgets the authorization for a repository, and how its registry asks for a login.
@@ -223,6 +232,7 @@ impl RegistryTokens {
     ) -> Result<Option<Arc<LoginScheme>>, RequestError> {
         let question = question(source, source.registry.version()?, MAX_VERSION_BYTES);
         let answer = self.gateway.ask_origin(question).await?;
+        self.limits.note_answer(source.registry, &answer);
         match answer.status {
             401 => {
                 let challenges: Vec<_> = answer.fields("www-authenticate").collect();
@@ -259,6 +269,7 @@ impl RegistryTokens {
         };
         let asked = timeout(TOKEN_WAIT, self.gateway.ask_origin(question)).await;
         let answer = asked.map_err(|_| RequestError::SilentRegistry)??;
+        self.limits.note_answer(source.registry, &answer);
         match answer.status {
             200 => read_token(&answer),
             // A form with a token that is no longer valid is a bad request (RFC 6749, section 5.2).

@@ -17,6 +17,7 @@ use crate::http::builtin_pages::readiness;
 use crate::http::client_info::{Frontend, RequestOrigin};
 use crate::http::state::HttpService;
 use crate::metrics::TrafficTotals;
+use crate::registry::RateLimit;
 
 /// Summary of this instance.
 #[derive(Serialize, ToSchema)]
@@ -35,6 +36,8 @@ pub struct InstanceStats {
     since_start: TrafficStats,
     incidents: IncidentCounts,
     request: RequestFacts,
+    /// Limits that container registries have stated for the requests of this instance.
+    registries: Vec<RegistryLimits>,
     /// Totals of stored targets by host, those with most cached bytes first, for `by=host`.
     hosts: Option<Vec<HostTotals>>,
 }
@@ -91,6 +94,17 @@ pub struct RequestFacts {
     #[schema(value_type = String)]
     client: IpAddr,
     frontend: FrontendName,
+}
+
+/// Limits of a container registry, as its last answers state them.
+#[derive(Serialize, ToSchema)]
+pub struct RegistryLimits {
+    registry: String,
+    /// Requests in the window of the registry.
+    limit: Option<u64>,
+    remaining: Option<u64>,
+    /// Time for which the registry is not asked.
+    paused_seconds: Option<u64>,
 }
 
 /// The way of a request to this instance.
@@ -174,8 +188,25 @@ pub async fn show(
                 Frontend::TrustedNginx { .. } => FrontendName::Nginx,
             },
         },
+        registries: service
+            .images
+            .rate_limits()
+            .into_iter()
+            .map(Into::into)
+            .collect(),
         hosts,
     })
+}
+
+impl From<RateLimit> for RegistryLimits {
+    fn from(limit: RateLimit) -> Self {
+        Self {
+            paused_seconds: limit.pause().map(|pause| pause.as_secs() + 1),
+            registry: limit.registry,
+            limit: limit.limit,
+            remaining: limit.remaining,
+        }
+    }
 }
 
 impl From<DiskUsage> for DiskStats {

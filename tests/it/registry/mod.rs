@@ -7,6 +7,7 @@ mod credentials;
 mod egress;
 mod names;
 mod private_images;
+mod rate_limits;
 mod real_registry;
 mod stage;
 mod tags;

@@ -28,6 +28,7 @@ pub struct DigestRequest {
 /// names no origin, so a miss is not fetched.
 ///
 /// # Errors
+/// [`RequestError::Denied`] if the digest is denied,
 /// [`RequestError::NotFound`] if the object is not stored, [`RequestError::Unavailable`] if the
 /// cache cannot be read.
 pub async fn serve_object(
@@ -36,6 +37,7 @@ pub async fn serve_object(
     may_have: impl FnOnce(&[Target]) -> bool,
 ) -> Result<CacheResponse, RequestError> {
     let (cache, policy) = (&services.cache, &services.policy);
+    policy.check_digests([&request.sha256.into()])?;
     if !may_have(&targets_of_object(cache, request.sha256).await) {
         return Err(RequestError::NotFound(NOT_STORED));
     }

@@ -195,6 +195,9 @@ impl Gateway {
         request: CacheRequest,
     ) -> Result<CacheResponse, RequestError> {
         let request = request.requiring_digests_of(admitted)?;
+        self.services
+            .policy
+            .check_digests(request.expected.iter())?;
         match class {
             Class::Immutable => self.respond_immutable(admitted, request).await,
             Class::Revalidate => {
@@ -249,6 +252,7 @@ impl Gateway {
             config: &self.config,
             request,
             verification: self.services.verification(request),
+            policy: &self.services.policy,
         }
     }
 

@@ -11,6 +11,7 @@ use super::request::{CacheRequest, ClientRedirects, FileDelivery, RequestMethod}
 use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus};
 use crate::cache::{self, BucketHit, Cache, FileHit, Hit, StoredBytes, Verification};
 use crate::model::{ByteRange, DigestMatch, Record};
+use crate::policy::Policy;
 
 /// Smallest file that is offloaded to nginx, in bytes. A smaller one is in memory once it is open,
 /// so that sending it costs less than the offload.
@@ -26,6 +27,7 @@ pub struct HitResponder<'a> {
     pub config: &'a ArcSwap<Config>,
     pub request: &'a CacheRequest,
     pub verification: Verification<'a>,
+    pub policy: &'a Policy,
 }
 
 impl HitResponder<'_> {
@@ -35,6 +37,7 @@ impl HitResponder<'_> {
     /// states a digest and the object on the disk is corrupt.
     ///
     /// # Errors
+    /// [`RequestError::Denied`] if the digest of the object is denied,
     /// [`RequestError::Mismatch`] if the object does not have the digests that the client expects,
     /// [`RequestError::Unavailable`] if it cannot be read to compute them.
     pub async fn serve(
@@ -42,6 +45,7 @@ impl HitResponder<'_> {
         hit: Hit,
         status: CacheStatus,
     ) -> Result<Option<CacheResponse>, RequestError> {
+        self.policy.check_digests([&hit.record().sha256.into()])?;
         match hit {
             Hit::OnDisk(hit) => self.serve_from_disk(hit, status).await,
             Hit::InBucket(hit) => Box::pin(self.serve_from_bucket(hit, status)).await,

@@ -207,6 +207,7 @@ fn status_of_denied(denied: &PolicyDenied) -> ErrorStatus {
         PolicyDenied::TooYoung(_) => (REQUEST_DENIED, "File Too Young"),
         PolicyDenied::Downgrade => (REQUEST_DENIED, "Redirect Away From HTTPS"),
         PolicyDenied::Repository => (REQUEST_DENIED, "Repository Not Allowed"),
+        PolicyDenied::Digest(_) => (REQUEST_DENIED, "Digest Not Allowed"),
         PolicyDenied::PrivateTarget => (REQUEST_DENIED, "Private Content"),
         PolicyDenied::FtpFile(_) => (REQUEST_DENIED, "Unsupported FTP URL"),
     };

@@ -310,7 +310,8 @@ impl Digests {
     }
 
     /// Whether the bytes have a digest. `None` if its algorithm was not computed.
-    pub(super) fn has(&self, digest: &Digest) -> Option<bool> {
+    #[must_use]
+    pub fn has(&self, digest: &Digest) -> Option<bool> {
         match digest.algorithm {
             Algorithm::Sha256 => Some(digest.bytes == self.sha256.0),
             other => self.others.get(&other).map(|hex| *hex == digest.hex()),

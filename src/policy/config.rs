@@ -35,6 +35,8 @@ pub struct Config {
     pub max_object_size: Size,
     /// Files with more `[[rules]]`, which are appended to the rules of the configuration.
     pub rules_files: Vec<PathBuf>,
+    /// Digests of files that are neither stored nor served, such as `sha256:<hex>`.
+    pub deny_digests: Vec<String>,
     /// Checksum file with required digests of targets, in the format of `sha256sum`. Empty: none.
     pub checksums_file: PathBuf,
     /// Hosts whose http targets are fetched and stored as https. The key is `proxy.upgrade_hosts`.
@@ -71,6 +73,7 @@ impl Default for Config {
             connect_ports: vec![443],
             max_object_size: Size::gib(20),
             rules_files: Vec::new(),
+            deny_digests: Vec::new(),
             checksums_file: PathBuf::new(),
             upgrade_hosts: Vec::new(),
         }

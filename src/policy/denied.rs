@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::{FtpFileError, HumanDuration, Scheme, Size};
+use crate::model::{Digest, FtpFileError, HumanDuration, Scheme, Size};
 
 /// Error returned when policy denies a request. The text names the configuration key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +36,8 @@ pub enum PolicyDenied {
     TooYoung(HumanDuration),
     #[error("the repository is not allowed (allow and deny of its registry)")]
     Repository,
+    #[error("{0} is denied (policy.deny_digests)")]
+    Digest(Digest),
     /// The target holds bytes that needed credentials of Millpond.
     #[error("this URL is reserved for content that needed credentials of the gateway")]
     PrivateTarget,

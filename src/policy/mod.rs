@@ -13,6 +13,7 @@ mod classify;
 mod config;
 mod connects;
 mod denied;
+mod denied_digests;
 mod explain;
 mod hosts;
 mod origin_credentials;
@@ -56,7 +57,7 @@ use crate::limits::{
     ClientLimits, ClientShare, LimitsConfig, OverLimit, PendingTransfer, PoolClient, RequestCount,
     TooManyNewTargets, TransferKind,
 };
-use crate::model::{ConfigError, Sha256, Size, Target, lock};
+use crate::model::{ConfigError, Digest, Digests, Sha256, Size, Target, lock};
 use admitted::NetworkUse;
 use checksum_file::ChecksumFile;
 use rules::Rules;
@@ -136,6 +137,25 @@ impl Policy {
     #[must_use]
     pub fn required_sha256(&self, target: &Target) -> Option<Sha256> {
         self.checksums.load().get(target)
+    }
+
+    /// Checks digests that a request states, or that stored bytes have.
+    ///
+    /// # Errors
+    /// [`PolicyDenied::Digest`] for one of `policy.deny_digests`.
+    pub fn check_digests<'a>(
+        &self,
+        digests: impl IntoIterator<Item = &'a Digest>,
+    ) -> Result<(), PolicyDenied> {
+        self.rules.load().denied_digests().check(digests)
+    }
+
+    /// Checks the digests of a complete body.
+    ///
+    /// # Errors
+    /// As [`Policy::check_digests`].
+    pub fn check_body(&self, digests: &Digests) -> Result<(), PolicyDenied> {
+        self.rules.load().denied_digests().check_computed(digests)
     }
 
     /// Counts a target that is about to be stored for the first time for the client at `address`.

@@ -59,6 +59,20 @@ impl<'a> Download<'a> {
         Ok(())
     }
 
+    /// Checks that policy allows the digests of a body, and compares them with those that a client
+    /// states.
+    ///
+    /// # Errors
+    /// [`OriginError::Denied`] for a denied digest, or [`FetchError::ChangedDuringFetch`].
+    pub(super) async fn check_complete(
+        &mut self,
+        completed: &mut CompletedBody,
+    ) -> Result<(), FetchError> {
+        let allowed = self.state.policy.check_body(&completed.finished.digests);
+        allowed.map_err(OriginError::from)?;
+        self.compare_stated(completed).await
+    }
+
     /// Compares a body of several responses with the digests that a client states. If they
     /// contradict it, the whole body is requested again and compared, because some origins reuse a
     /// validator. If the origin does not answer again, the body must not be stored.

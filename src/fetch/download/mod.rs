@@ -309,7 +309,7 @@ impl<'a> Download<'a> {
         let body = self.body.take().ok_or(FetchError::StoreFailed)?;
         let is_streaming = body.is_streaming;
         let mut completed = body.finish()?;
-        if let Err(error) = self.compare_stated(&mut completed).await {
+        if let Err(error) = self.check_complete(&mut completed).await {
             self.readers_saw_bad_bytes = is_streaming;
             return Err(error);
         }

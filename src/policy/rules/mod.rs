@@ -20,6 +20,7 @@ use super::addresses::{
 };
 use super::config::Config;
 use super::denied::PolicyDenied;
+use super::denied_digests::DeniedDigests;
 use super::hosts::HostPattern;
 use super::parents::{CompiledParent, Parent};
 use super::ports::belongs_to_ftp;
@@ -42,6 +43,7 @@ pub struct Rules {
     upgrade_hosts: Vec<HostPattern>,
     compiled: Vec<CompiledRule>,
     parents: Vec<CompiledParent>,
+    denied_digests: DeniedDigests,
 }
 
 /// Checks that neither a tunnel nor a parent leads to a port of ftp.
@@ -81,8 +83,14 @@ impl Rules {
                 .map(CompiledRule::new)
                 .collect::<Result<_, _>>()?,
             parents,
+            denied_digests: DeniedDigests::parse(&config.deny_digests)?,
             config,
         })
+    }
+
+    /// Returns the digests of `policy.deny_digests`.
+    pub fn denied_digests(&self) -> &DeniedDigests {
+        &self.denied_digests
     }
 
     /// Checks a client's address against `allow_clients`.

@@ -4,6 +4,7 @@ mod allowed;
 mod clients;
 mod content;
 mod credentials;
+mod denied_digests;
 mod egress;
 mod names;
 mod private_images;

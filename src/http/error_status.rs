@@ -204,6 +204,7 @@ fn status_of_denied(denied: &PolicyDenied) -> ErrorStatus {
             (REQUEST_DENIED, "Port Not Allowed")
         }
         PolicyDenied::ContentType(_) => (REQUEST_DENIED, "Content Type Not Allowed"),
+        PolicyDenied::YoungTag(_) => (REQUEST_DENIED, "Tag Too Young"),
         PolicyDenied::TooYoung(_) => (REQUEST_DENIED, "File Too Young"),
         PolicyDenied::Downgrade => (REQUEST_DENIED, "Redirect Away From HTTPS"),
         PolicyDenied::Repository => (REQUEST_DENIED, "Repository Not Allowed"),

@@ -38,6 +38,8 @@ pub enum PolicyDenied {
     Repository,
     #[error("{0} is denied (policy.deny_digests)")]
     Digest(Digest),
+    #[error("the tag, or its last change, is younger than {0} (min_age of its registry)")]
+    YoungTag(HumanDuration),
     /// The target holds bytes that needed credentials of Millpond.
     #[error("this URL is reserved for content that needed credentials of the gateway")]
     PrivateTarget,

@@ -31,6 +31,8 @@ pub struct RegistryConfig {
     pub allow: Vec<String>,
     /// Patterns of repositories that clients may not ask for. Takes precedence.
     pub deny: Vec<String>,
+    /// Age from which a new tag, or a change of a tag, is taken.
+    pub min_age: HumanDuration,
     /// Credentials for what the registry does not give without. They are tried in order.
     pub credentials: Vec<CredentialConfig>,
     /// Client networks that may have what needed credentials.
@@ -61,6 +63,7 @@ impl Default for RegistryConfig {
             on_deleted: DeletedTag::Serve,
             allow: Vec::new(),
             deny: Vec::new(),
+            min_age: HumanDuration::from_secs(0),
             credentials: Vec::new(),
             allow_private: Vec::new(),
             egress_proxy: Secret::default(),

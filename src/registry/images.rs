@@ -9,7 +9,7 @@ use super::access_attempts::{AccessAttempts, is_denial};
 use super::rate_limits::{RateLimit, RateLimits};
 use super::reference::ImageReference;
 use super::source::ImageSource;
-use super::tag_store::{KnownTag, TagStore};
+use super::tag_store::KnownTag;
 use super::tags::{ImageTags, SCHEMA_1_REFUSED, is_schema_1};
 use super::tokens::RegistryTokens;
 use crate::gateway::{
@@ -39,7 +39,7 @@ impl ContainerImages {
         let limits = Arc::new(RateLimits::default());
         Self {
             tokens: RegistryTokens::new(Arc::clone(&gateway), limits),
-            tags: ImageTags::new(Arc::clone(&gateway), TagStore::new(state_dir)),
+            tags: ImageTags::new(Arc::clone(&gateway), state_dir),
             gateway,
         }
     }

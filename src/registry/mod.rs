@@ -19,6 +19,7 @@ mod repository;
 mod repository_patterns;
 mod source;
 mod table;
+mod tag_age;
 mod tag_pauses;
 mod tag_store;
 mod tags;

@@ -32,6 +32,9 @@ const EGRESS_MISTAKE: (&str, &str) = (
     "must be \"none\", or like \"http://proxy.example.org:3128\"",
 );
 
+/// Longest minimum age, as in a rule.
+const MAX_MIN_AGE: Duration = Duration::from_hours(365 * 24);
+
 /// Folder of the repositories that have one component.
 const LIBRARY: &str = "library";
 
@@ -45,6 +48,7 @@ pub struct ContainerRegistry {
     has_library: bool,
     tag_ttl: Duration,
     on_deleted: DeletedTag,
+    min_age: Duration,
     patterns: RepositoryPatterns,
     credentials: Vec<RegistryCredential>,
     allow_private: Vec<IpNet>,
@@ -99,12 +103,16 @@ impl RegistryTable {
             has_library: settings.library,
             tag_ttl: settings.tag_ttl.0,
             on_deleted: settings.on_deleted,
+            min_age: settings.min_age.0,
             patterns: RepositoryPatterns::new(&settings.allow, &settings.deny)
                 .map_err(|key| (key, "must be patterns like \"library/*\", in lower case"))?,
             credentials,
             allow_private: settings.allow_private.clone(),
             egress: EgressRoute::parse(&settings.egress_proxy).map_err(|_| EGRESS_MISTAKE)?,
         });
+        if registry.min_age > MAX_MIN_AGE {
+            return Err((".min_age", "must be at most 365days"));
+        }
         if settings.aliases.len() > MAX_ALIASES {
             return Err((".aliases", "at most 20 are allowed"));
         }
@@ -203,6 +211,12 @@ impl ContainerRegistry {
     #[must_use]
     pub fn on_deleted(&self) -> DeletedTag {
         self.on_deleted
+    }
+
+    /// Returns the age from which a new digest of a tag is taken. Zero: at once.
+    #[must_use]
+    pub fn min_age(&self) -> Duration {
+        self.min_age
     }
 
     /// Returns the credentials in the order in which they are tried.

@@ -83,8 +83,18 @@ struct TagFile {
 impl TagStore {
     #[must_use]
     pub fn new(state_dir: &Path) -> Self {
+        Self::in_folder(state_dir.join("tags"))
+    }
+
+    /// Returns the store of what tags were first seen with, of the same form.
+    #[must_use]
+    pub fn of_new_digests(state_dir: &Path) -> Self {
+        Self::in_folder(state_dir.join("new-tags"))
+    }
+
+    fn in_folder(folder: PathBuf) -> Self {
         Self {
-            folder: state_dir.join("tags"),
+            folder,
             // The first new file has all files counted.
             new_files: Arc::new(AtomicUsize::new(COUNT_INTERVAL)),
         }

@@ -4,6 +4,7 @@
 //! A tag is a target of class `revalidate`. Its manifest is stored under its digest, so that only
 //! the digest is asked for, by HEAD. The main type is [`ImageTags`].
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +17,7 @@ use super::config::DeletedTag;
 use super::rate_limits::RateLimits;
 use super::reference::parse_digest;
 use super::source::ImageSource;
+use super::tag_age::{NewDigest, TagAges};
 use super::tag_pauses::{TagPauses, is_away, is_deleted};
 use super::tag_store::{KnownTag, TagStore};
 use super::tokens::RegistryTokens;
@@ -56,6 +58,7 @@ pub const SCHEMA_1_REFUSED: RequestError = RequestError::NotFound(
 pub struct ImageTags {
     gateway: Arc<Gateway>,
     store: TagStore,
+    ages: TagAges,
     turns: Cache<Target, Arc<TurnMutex<()>>>,
     pauses: TagPauses,
 }
@@ -66,6 +69,12 @@ pub struct ResolvedTag {
     pub known: KnownTag,
     /// Whether the registry is away, or has deleted the tag.
     pub is_stale: bool,
+}
+
+/// Answer of a registry for a tag, and how it was asked.
+struct TagAnswer {
+    digest: Digest,
+    access: UpstreamAccess,
 }
 
 /// Stored answers for a tag that a client may have.
@@ -100,11 +109,13 @@ impl KnownTags {
 
 impl ImageTags {
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, store: TagStore) -> Self {
+    pub fn new(gateway: Arc<Gateway>, state_dir: &Path) -> Self {
         let turns = Cache::builder().max_capacity(MAX_TURNS);
+        let seen = TagStore::of_new_digests(state_dir);
         Self {
+            ages: TagAges::new(Arc::clone(&gateway), seen),
             gateway,
-            store,
+            store: TagStore::new(state_dir),
             turns: turns.time_to_idle(TURN_TTL).build(),
             pauses: TagPauses::default(),
         }
@@ -145,15 +156,44 @@ impl ImageTags {
             asked.inspect_err(|error| self.pauses.add(source, target, error))
         };
         match asked {
-            Ok((digest, audience)) => {
-                let known = KnownTag::now(digest, known.at(audience));
-                if let Some(target) = stored_target(target, audience) {
-                    self.store.write(&target, known.clone()).await;
-                }
-                Ok(ResolvedTag::current(known))
+            Ok(answer) => {
+                let known = known.at(answer.access.audience);
+                self.take(source, target, (answer, known), tokens.limits())
+                    .await
             }
             Err(error) => self.last_known(source, target, known.last(), error).await,
         }
+    }
+
+    /// Stores the answer for a tag, unless what it names is too young. Then the known digest stays.
+    async fn take(
+        &self,
+        source: &ImageSource<'_>,
+        target: &Target,
+        (TagAnswer { digest, access }, known): (TagAnswer, Option<KnownTag>),
+        limits: &RateLimits,
+    ) -> Result<ResolvedTag, RequestError> {
+        let Some(stored) = stored_target(target, access.audience) else {
+            return Ok(ResolvedTag::current(KnownTag::now(digest, known)));
+        };
+        let new = NewDigest {
+            stored: &stored,
+            digest: &digest,
+            access: &access,
+            limits,
+        };
+        let checked = self.ages.check(source, new, known.as_ref());
+        let checked = timeout(UNKNOWN_TAG_WAIT, checked).await;
+        let known = match (checked.unwrap_or(Err(RequestError::SilentRegistry)), known) {
+            (Ok(()), known) => KnownTag::now(digest, known),
+            (Err(_), Some(known)) => KnownTag {
+                checked_at: SystemTime::now(),
+                ..known
+            },
+            (Err(error), None) => return Err(error),
+        };
+        self.store.write(&stored, known.clone()).await;
+        Ok(ResolvedTag::current(known))
     }
 
     /// Returns the last known digest of a tag. The registry is not asked.
@@ -211,17 +251,19 @@ impl ImageTags {
         source: &ImageSource<'_>,
         target: &Target,
         tokens: &RegistryTokens,
-    ) -> Result<(Digest, ContentAudience), RequestError> {
+    ) -> Result<TagAnswer, RequestError> {
         let mut attempts = AccessAttempts::new(tokens, source);
         loop {
             let attempt = attempts.next_attempt().await?;
-            let audience = attempt.access.audience;
             match self
                 .ask(source, target, &attempt.access, tokens.limits())
                 .await
             {
                 Err(error) if is_denial(&error) => attempts.note_denial(&attempt, error).await,
-                asked => return asked.map(|digest| (digest, audience)),
+                asked => {
+                    let access = attempt.access;
+                    return asked.map(|digest| TagAnswer { digest, access });
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ mod content;
 mod credentials;
 mod denied_digests;
 mod egress;
+mod min_age;
 mod names;
 mod private_images;
 mod rate_limits;

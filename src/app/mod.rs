@@ -42,7 +42,7 @@ use crate::model::EventSink;
 use crate::notify::Notifier;
 use crate::passthrough::PassThrough;
 use crate::policy::Policy;
-use crate::scrub::{ObjectScrubber, run_scrubs};
+use crate::scrub::{ObjectScrubber, run_piece_hashing, run_scrubs};
 use crate::services::{FetchLimits, Services};
 use crate::ui::{HistoryFile, LiveFeed, LivePage};
 use crate::users::DownloadUsers;
@@ -310,6 +310,8 @@ fn start_background(
     let maintenance = Maintenance::start(cache, config.cache.maintenance_interval.0);
     let (readiness, ready) = health::channel(cache);
     maintenance.spawn(health::watch(cache.clone(), readiness));
+    let interval = config.cache.maintenance_interval.0;
+    maintenance.spawn(run_piece_hashing(cache.clone(), interval));
     let scrub_interval = config.cache.scrub_interval.0;
     if !scrub_interval.is_zero() {
         maintenance.spawn(run_scrubs(services.repair_sources(), scrub_interval));

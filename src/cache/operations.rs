@@ -9,6 +9,7 @@ use super::catalog_access::CatalogAccess;
 use super::error::CacheError;
 use super::handle::Cache;
 use super::hit::Hit;
+use super::object_pieces::ObjectPieces;
 use super::observations::Observations;
 use super::own_files::OwnFiles;
 use super::replication::Replication;
@@ -151,6 +152,12 @@ impl Cache {
     #[must_use]
     pub fn catalog(&self) -> CatalogAccess<'_> {
         CatalogAccess { cache: self }
+    }
+
+    /// Pieces of large objects.
+    #[must_use]
+    pub fn pieces(&self) -> ObjectPieces<'_> {
+        ObjectPieces { cache: self }
     }
 
     /// Newest responses of targets whose bytes may change.

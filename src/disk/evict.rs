@@ -15,7 +15,7 @@ use super::folder_lock::{self, LOCK_TIMEOUT};
 use super::index::{ObjectClass, Reservation};
 use super::metadata_ledger::{BLOCK_BYTES, object_disk_bytes};
 use super::replica_markers::ReplicaMarkers;
-use super::{DiskError, DiskStore, OpenMode, digests, observations, pins};
+use super::{DiskError, DiskStore, OpenMode, observations, pieces, pins};
 use crate::model::{Event, EvictionReason, Sha256, disk_fault};
 
 /// Number of candidates that are read from the index at a time.
@@ -385,7 +385,7 @@ fn remove_locked(
     };
     let observed_key = disk.index.observed_key(sha256)?;
     disk.index.ledger().remove_evicted(sha256, freed_bytes)?;
-    digests::remove(disk, sha256)?;
+    pieces::remove_with_digests(disk, sha256)?;
     if let Some(key) = observed_key {
         observations::remove_of_object(disk, key, sha256)?;
     }

@@ -143,6 +143,16 @@ impl Layout {
         self.all_digests().join(name)
     }
 
+    /// Returns `pieces`.
+    pub fn all_pieces(&self) -> PathBuf {
+        self.root.join("pieces")
+    }
+
+    /// Returns `pieces/ab/<sha256>`.
+    pub fn pieces(&self, sha256: Sha256) -> PathBuf {
+        self.sharded("pieces", &sha256.to_string())
+    }
+
     /// Returns `compact`.
     pub fn compact(&self) -> PathBuf {
         self.root.join("compact")

@@ -25,7 +25,7 @@ const STAT_BLOCK_BYTES: u64 = 512;
 pub enum MetadataKind {
     /// Files in `records/`.
     Records,
-    /// Files in `observations/`, `digests/` and `compact/`.
+    /// Files in `observations/`, `digests/`, `pieces/` and `compact/`.
     Others,
 }
 
@@ -168,7 +168,11 @@ pub fn measure_all(layout: &Layout, kind: MetadataKind) -> Result<FileUse, DiskE
     let mut total = FileUse::default();
     let sharded = match kind {
         MetadataKind::Records => vec![layout.records()],
-        MetadataKind::Others => vec![layout.observations(), layout.all_digests()],
+        MetadataKind::Others => vec![
+            layout.observations(),
+            layout.all_digests(),
+            layout.all_pieces(),
+        ],
     };
     for root in sharded {
         for shard in names_in(&root)? {

@@ -39,6 +39,8 @@ pub mod objects;
 pub mod observation_publish;
 pub mod observations;
 mod open_file;
+mod piece_queue;
+pub mod pieces;
 pub mod pinned_use;
 pub mod pins;
 mod process_slot;

@@ -163,6 +163,7 @@ pub(super) fn index_object(disk: &DiskStore, record: &Record, reserved: Option<u
         tracing::warn!(%error, %sha256, "published object is missing in the index");
         disk.request_reindex();
     }
+    disk.piece_queue.add(sha256, record.size_bytes);
 }
 
 /// Returns an object for the index, with the bytes that its file takes.

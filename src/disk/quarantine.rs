@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use fs_err as fs;
 
 use super::index::since_epoch;
-use super::{DiskError, DiskStore, digests, durable_dirs, missing};
+use super::{DiskError, DiskStore, durable_dirs, missing, pieces};
 use crate::model::Sha256;
 
 /// Bound on the number of files. Beyond this bound and the next two, the oldest files are removed.
@@ -100,7 +100,7 @@ pub fn set_aside(disk: &DiskStore, sha256: Sha256, file: &File) -> Result<bool, 
 /// [`DiskError`] if the disk fails.
 pub fn move_object_in(disk: &DiskStore, sha256: Sha256) -> Result<(), DiskError> {
     move_in(disk, &disk.layout.object(sha256), &sha256.to_string())?;
-    digests::remove(disk, sha256)?;
+    pieces::remove_with_digests(disk, sha256)?;
     disk.index.remove(sha256)?;
     Ok(())
 }

@@ -21,6 +21,7 @@ use super::folder_parts::create_missing;
 use super::index::Index;
 use super::layout::Layout;
 use super::metadata_ledger::{FileUse, MetadataLedger};
+use super::piece_queue::PieceQueue;
 use super::process_slot::ProcessSlot;
 use super::replica_markers::ReplicaMarkers;
 use crate::model::{EventSink, Sha256, lock};
@@ -48,6 +49,8 @@ pub struct DiskStore {
     pub catalog: CatalogIndex,
     /// Markers of the bucket that this process uploads to, or `None` if it has no bucket.
     pub markers: Option<ReplicaMarkers>,
+    /// Objects whose pieces are to be hashed.
+    pub piece_queue: PieceQueue,
     pub(super) mode: OpenMode,
     pub(super) config: DiskConfig,
     pub(super) dirs: DurableDirs,
@@ -115,6 +118,7 @@ impl DiskStore {
         }
         let store = Self {
             markers: replica.map(|id| ReplicaMarkers::new(layout.root(), id)),
+            piece_queue: PieceQueue::default(),
             dirs: DurableDirs::new(&config.dir),
             unreadable: Cache::builder()
                 .max_capacity(MAX_UNREADABLE)

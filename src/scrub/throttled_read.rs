@@ -1,4 +1,5 @@
-//! Hashes whole objects at a bounded rate and the lowest priority, without filling the page cache.
+//! Reads and hashes whole objects at a bounded rate and the lowest priority, without filling the
+//! page cache.
 
 use std::io;
 use std::num::NonZeroU64;
@@ -73,32 +74,43 @@ async fn at_low_priority<T: Send + 'static>(
 
 /// Returns the SHA-256 of a file.
 pub async fn hash(file: &OpenFile, throttle: &mut ReadThrottle) -> io::Result<Sha256> {
+    let start = Hasher::new(&ExpectedDigests::nothing());
+    let read = read_throttled(file, throttle, start, Hasher::update);
+    Ok(read.await?.finish().sha256)
+}
+
+/// Reads a file, and passes its bytes to `take` with the `state`, which is returned at the end.
+pub async fn read_throttled<S: Send + 'static>(
+    file: &OpenFile,
+    throttle: &mut ReadThrottle,
+    mut state: S,
+    take: fn(&mut S, &[u8]),
+) -> io::Result<S> {
     // Pages that the kernel reads ahead would be taken for pages that clients requested, and would
     // stay in the page cache.
     let _ = fadvise(file.file(), 0, None, Advice::Random);
-    let mut hasher = Hasher::new(&ExpectedDigests::nothing());
     let mut offset = 0;
     loop {
         let file = file.clone();
         let read = at_low_priority(move || {
-            let read_bytes = hash_next(&file, offset, &mut hasher)?;
-            Ok((hasher, read_bytes))
+            let read_bytes = read_next(&file, offset, |bytes| take(&mut state, bytes))?;
+            Ok((state, read_bytes))
         });
         let (updated, read_bytes) = read.await?;
-        hasher = updated;
+        state = updated;
         if read_bytes == 0 {
-            return Ok(hasher.finish().sha256);
+            return Ok(state);
         }
         offset += read_bytes;
         throttle.pause(read_bytes).await;
     }
 }
 
-/// Hashes the next bytes, and returns their number. Bytes that were read from the disk are dropped
+/// Reads the next bytes, and returns their number. Bytes that were read from the disk are dropped
 /// from the page cache, which is for objects that clients request.
-fn hash_next(file: &OpenFile, offset: u64, hasher: &mut Hasher) -> io::Result<u64> {
+fn read_next(file: &OpenFile, offset: u64, take: impl FnOnce(&[u8])) -> io::Result<u64> {
     let (bytes, from) = file.read_blocking(offset, READ_BYTES)?;
-    hasher.update(&bytes);
+    take(&bytes);
     let read_bytes = bytes.len() as u64;
     if from == ReadFrom::Disk {
         // If the kernel ignores the advice, the page cache holds more than necessary.

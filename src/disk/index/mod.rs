@@ -35,7 +35,7 @@ pub use upload_queue::UploadQueue;
 
 use super::DiskError;
 use super::layout::Layout;
-use crate::model::{Key, Sha256};
+use crate::model::{Key, MIN_PIECED_BYTES, Sha256};
 use change::IndexChange;
 use connection::IndexConnection;
 use database::{identity, to_i64, to_u64};
@@ -275,6 +275,19 @@ impl Index {
             after,
             count,
         )
+    }
+
+    /// Returns up to `count` objects with pieces whose digest is greater than `after`, in the order
+    /// of digests.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
+    pub fn pieced_after(&self, after: &[u8], count: usize) -> Result<Vec<Sha256>, DiskError> {
+        let sql = format!(
+            "SELECT sha256 FROM objects WHERE sha256 > ?1 AND size_bytes >= {MIN_PIECED_BYTES}
+             ORDER BY sha256 LIMIT ?2"
+        );
+        query_digests(&self.connection, &sql, after, count)
     }
 
     /// Returns the length that an object had when it was inserted, in bytes, or `None` if the index

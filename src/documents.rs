@@ -42,6 +42,7 @@ pub static FILES: &[DocumentFile] = documents![
     "docs/guides/object-storage.md",
     "docs/guides/packagers.md",
     "docs/guides/packages.md",
+    "docs/guides/pieces.md",
     "docs/guides/spec-tree.md",
     "docs/guides/specs.md",
     "docs/images/overview.svg",

@@ -35,6 +35,7 @@ pub mod limits;
 pub mod lockfile;
 pub mod logging;
 pub mod maintenance;
+pub mod metalink;
 pub mod metrics;
 pub mod migrate;
 pub mod model;

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use tokio::sync::Notify;
 
 use super::config::ClusterSettings;
+use super::known_holders::KnownHolders;
 use super::mark::{ClusterKey, MarkedRequest, PeerProof, milliseconds};
 use super::node::{NodeDocument, NodeIdentity};
 use super::owner::{WeightedNode, rank};
@@ -26,6 +27,7 @@ pub struct Cluster {
     /// Wakes the poller, because a peer has shown that it runs.
     pub(super) awake: Notify,
     refusals: [Counter; PeerRefusal::ALL.len()],
+    pub(super) holders: KnownHolders,
     pub(super) origin: Arc<Origin>,
     pub(super) policy: Arc<Policy>,
 }
@@ -79,6 +81,7 @@ impl Cluster {
             peers: Mutex::new(urls.into_iter().map(peer).collect()),
             awake: Notify::new(),
             refusals: Default::default(),
+            holders: KnownHolders::default(),
             origin,
             policy,
         }

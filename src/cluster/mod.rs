@@ -6,6 +6,8 @@
 //! stored files. Its main type is [`Cluster`].
 
 mod config;
+mod holders;
+mod known_holders;
 mod mark;
 mod membership;
 mod node;
@@ -16,6 +18,7 @@ mod refusal;
 mod replay;
 
 pub use config::{ClusterSettings, Config};
+pub use holders::holders_of;
 pub use mark::{
     ANY_RECIPIENT, ClusterKey, MARK_FIELD, MarkedRequest, PROOF_FIELD, PeerProof, REFUSAL_FIELD,
 };

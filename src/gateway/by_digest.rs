@@ -13,7 +13,7 @@ use crate::cache::{ObjectHandle, StoredBytes, Verification};
 use crate::model::{RangeSpec, Sha256, StoredHeaders, Target};
 
 /// Text for a digest that no stored object has.
-const NOT_STORED: &str = "no object of this digest is stored for your address";
+pub(super) const NOT_STORED: &str = "no object of this digest is stored for your address";
 
 /// Request for an object.
 #[derive(Debug)]

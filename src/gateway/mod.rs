@@ -19,6 +19,7 @@ mod in_flight;
 mod invalidation;
 mod lookup;
 mod new_target;
+mod object_description;
 mod origin_question;
 mod pass_through;
 mod preconditions;
@@ -47,8 +48,9 @@ pub use config::{Config, MissPolicy, check_address};
 pub use ensure::EnsureOutcome;
 pub use error::RequestError;
 pub use host_names::{HostMapping, HostTable, host_name};
+pub use object_description::{ObjectDescription, describe_object};
 pub use origin_question::{OriginAnswer, OriginQuestion};
-pub use preconditions::{Conditions, Selection};
+pub use preconditions::{Conditions, Selection, select};
 pub use representation::{Representation, RepresentationHead};
 pub use request::{CacheRequest, ClientRedirects, Endpoint, FileDelivery, RequestMethod};
 pub use response::{

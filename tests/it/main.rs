@@ -22,6 +22,7 @@ mod nginx;
 mod notify;
 mod operate;
 mod origin;
+mod pieces;
 mod policy;
 mod processes;
 mod properties;

@@ -16,6 +16,7 @@ mod list_builder;
 mod list_filter;
 mod list_order;
 mod list_part;
+mod metalink;
 mod node;
 mod nodes;
 mod objects;
@@ -44,7 +45,7 @@ use super::request_body::read_body;
 use super::responder::Responder;
 use super::state::HttpService;
 use crate::admin::{AdminError, Permission};
-use crate::gateway::{ClientDownload, RequestError};
+use crate::gateway::ClientDownload;
 use crate::jobs::JobId;
 use crate::limits::PendingTransfer;
 use crate::model::Sha256;
@@ -59,6 +60,7 @@ const ROOT: &str = "/api/";
 enum Resource {
     Objects,
     Object(Sha256),
+    Metalink(Sha256),
     Targets,
     Pins,
     Refresh,
@@ -165,6 +167,7 @@ async fn read(
             let stores = (&*service.gateway, &settings.registries);
             objects::download(stores, sha256, (origin.client, request), query).await
         }
+        Resource::Metalink(sha256) => metalink::show(api_request, permission, sha256, query).await,
         Resource::Objects => objects::list(admin, &permission.into_reader()?, query).await,
         Resource::Targets => targets::find(admin, permission, query).await,
         Resource::Pins => pins::list(admin, &permission.into_reader()?, query).await,
@@ -291,11 +294,11 @@ impl Resource {
                 id.parse().map(Self::Job).map_err(|_| jobs::NO_SUCH_JOB)
             }
             name => {
-                let hex = name.strip_prefix("objects/sha256/").ok_or(UNKNOWN)?;
-                let sha256 = hex.parse().map_err(|error| {
-                    RequestError::BadRequest(format!("objects/sha256/: {error}"))
-                })?;
-                Ok(Self::Object(sha256))
+                let object = name.strip_prefix("objects/sha256/").ok_or(UNKNOWN)?;
+                match object.strip_suffix("/metalink") {
+                    Some(hex) => Ok(Self::Metalink(objects::parse_digest(hex)?)),
+                    None => Ok(Self::Object(objects::parse_digest(object)?)),
+                }
             }
         }
     }
@@ -305,7 +308,8 @@ impl Resource {
         match self {
             Self::Objects | Self::Pins | Self::Catalog => "GET, HEAD, PUT, DELETE",
             Self::Object(_) | Self::Job(_) => "GET, HEAD, DELETE",
-            Self::Targets
+            Self::Metalink(_)
+            | Self::Targets
             | Self::Incidents
             | Self::Stats
             | Self::Node
@@ -355,7 +359,14 @@ mod tests {
         let job = || "0123456789abcdef".parse().unwrap();
         match resource {
             Resource::Objects => ("/api/v1/objects", Some(Resource::Object(sha256))),
-            Resource::Object(_) => ("/api/v1/objects/sha256/{sha256}", Some(Resource::Targets)),
+            Resource::Object(_) => (
+                "/api/v1/objects/sha256/{sha256}",
+                Some(Resource::Metalink(sha256)),
+            ),
+            Resource::Metalink(_) => {
+                let path = "/api/v1/objects/sha256/{sha256}/metalink";
+                (path, Some(Resource::Targets))
+            }
             Resource::Targets => ("/api/v1/targets", Some(Resource::Pins)),
             Resource::Pins => ("/api/v1/pins", Some(Resource::Refresh)),
             Resource::Refresh => ("/api/v1/refresh", Some(Resource::Incidents)),

@@ -118,6 +118,12 @@ pub async fn download(
     Ok(ApiResponse::Object(Box::new(response)))
 }
 
+/// Parses the digest in the path of an object.
+pub fn parse_digest(hex: &str) -> Result<Sha256, RequestError> {
+    hex.parse()
+        .map_err(|error| RequestError::BadRequest(format!("objects/sha256/: {error}")))
+}
+
 /// Removes an object and keeps its records
 #[utoipa::path(
     delete, path = "/api/v1/objects/sha256/{sha256}", operation_id = "removeObject",

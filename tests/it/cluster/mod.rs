@@ -3,4 +3,4 @@
 mod config;
 mod marks;
 mod nodes;
-mod stage;
+pub mod stage;

@@ -114,8 +114,13 @@ fn answer_poll(
             value.clone_into(&mut mark);
         }
     }
+    socket.write_all(&poll_answer(&mark, key, change)?).ok()
+}
+
+/// Returns the response to a poll with this mark, whose right document `change` changes.
+pub fn poll_answer(mark: &str, key: &ClusterKey, change: fn(&mut NodeDocument)) -> Option<Vec<u8>> {
     let now = SystemTime::now();
-    let request = key.verify(POLL_REQUEST, &mark, now).ok()?;
+    let request = key.verify(POLL_REQUEST, mark, now).ok()?;
     let since = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     let mut document = NodeDocument {
         id: "fake".to_owned(),
@@ -137,5 +142,5 @@ fn answer_poll(
         "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\
          {PROOF_FIELD}: {proof}\r\n\r\n"
     );
-    socket.write_all((head + &body).as_bytes()).ok()
+    Some((head + &body).into_bytes())
 }

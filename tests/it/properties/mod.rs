@@ -5,6 +5,7 @@ mod classes;
 mod config;
 mod dialects;
 mod hosts;
+mod metalinks;
 mod owners;
 mod pins;
 mod pools;

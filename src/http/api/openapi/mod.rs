@@ -11,8 +11,8 @@ use std::sync::LazyLock;
 use utoipa::OpenApi;
 
 use super::{
-    catalog, events, fetches, incidents, job_views, jobs, list_order, node, nodes, objects, pins,
-    refresh, stats, targets,
+    catalog, events, fetches, incidents, job_views, jobs, list_order, metalink, node, nodes,
+    objects, pins, refresh, stats, targets,
 };
 use crate::http::error_response::Problem;
 use completion::Completion;
@@ -33,6 +33,7 @@ pub use pages::PATH;
         objects::import,
         objects::download,
         objects::remove,
+        metalink::show,
         targets::find,
         targets::remove,
         catalog::search,

@@ -2,10 +2,11 @@
 //!
 //! The main type is [`ApiClient`].
 
+use std::ops::Range;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RANGE};
 use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
@@ -13,7 +14,8 @@ use super::failure::Failure;
 use crate::cli::gateway_args::{DEFAULT_GATEWAY, GatewayArgs, GatewayArgsError};
 use crate::cli::gateway_url::GatewayUrl;
 use crate::cli::output::{OutputForm, print_line};
-use crate::model::Secret;
+use crate::metalink::Metalink;
+use crate::model::{Secret, Sha256};
 
 /// How long a connection to the gateway may take. A response may take as long as a fetch.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -149,6 +151,82 @@ impl ApiClient {
             method,
             format!("{}/api/v1/{resource}?{}", self.api_base, query.join("&")),
         );
+        self.authorized(request)
+    }
+
+    /// Requests the sources and pieces of an object. Returns `None` if the gateway does not have
+    /// the object, does not let this client read it, or has no pieces of it.
+    ///
+    /// # Errors
+    /// [`Failure`] if the gateway cannot be reached.
+    pub async fn metalink(&self, sha256: Sha256) -> Result<Option<Metalink>, Failure> {
+        let url = format!("{}/metalink", self.object_url(sha256));
+        let response = self.authorized(self.client.get(url)).send().await?;
+        if !response.status().is_success() {
+            return Ok(None);
+        }
+        let text = String::from_utf8_lossy(&read(response).await?).into_owned();
+        let parsed = Metalink::parse(&text).ok();
+        Ok(parsed.filter(|found| found.sha256 == sha256 && found.pieces.is_some()))
+    }
+
+    /// Returns the URLs of the sources of a metalink, the best first. The gateway itself is asked
+    /// at the URL of this client, whatever URL it knows of itself.
+    #[must_use]
+    pub fn source_urls(&self, metalink: &Metalink) -> Vec<String> {
+        let (own, is_own) = (self.object_url(metalink.sha256), |url: &str| {
+            let behind_scheme = |url: &str| url.split_once("://").map(|(_, rest)| rest.to_owned());
+            let path = format!("/api/v1/objects/sha256/{}", metalink.sha256);
+            behind_scheme(url) == behind_scheme(&(self.api_base.clone() + &path))
+        });
+        let mut sources = metalink.urls.clone();
+        sources.sort_by_key(|source| source.priority);
+        let mut urls: Vec<String> = Vec::new();
+        for source in sources {
+            let url = if is_own(&source.url) {
+                own.clone()
+            } else {
+                source.url
+            };
+            if !urls.contains(&url) {
+                urls.push(url);
+            }
+        }
+        if !urls.contains(&own) {
+            urls.insert(0, own);
+        }
+        urls
+    }
+
+    /// Requests a range of a file at any URL. Only the gateway itself gets the token or the login.
+    ///
+    /// # Errors
+    /// [`Failure`] if the URL cannot be reached.
+    pub async fn get_range(&self, url: &str, range: Range<u64>) -> Result<Response, Failure> {
+        let request = self.client.get(url);
+        let request = if url.starts_with(&self.object_root()) {
+            self.authorized(request)
+        } else {
+            request
+        };
+        let range = format!("bytes={}-{}", range.start, range.end - 1);
+        Ok(request.header(RANGE, range).send().await?)
+    }
+
+    fn object_url(&self, sha256: Sha256) -> String {
+        format!("{}{sha256}", self.object_root())
+    }
+
+    /// Returns the beginning of the URLs of objects, with the login if no token replaces it.
+    fn object_root(&self) -> String {
+        let base = match &self.token {
+            Some(_) => &self.api_base,
+            None => &self.base,
+        };
+        format!("{base}/api/v1/objects/sha256/")
+    }
+
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
         match &self.token {
             Some(token) => request.bearer_auth(token.expose()),
             None => request,

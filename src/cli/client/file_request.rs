@@ -10,6 +10,7 @@ use super::answer_head::{AnswerHead, CarriedPart, Route};
 use super::api_client::{ApiClient, failure_of};
 use super::failure::Failure;
 use crate::cli::exit::FailureCode;
+use crate::metalink::Metalink;
 use crate::model::{Algorithm, Digests, Sha256, WantedFile};
 
 /// Part of a file that a request asks for.
@@ -98,11 +99,8 @@ impl GatewayRequest<'_> {
     /// # Errors
     /// [`Failure`] with both digests if the bytes are others.
     pub async fn check(&self, found: &Digests, head: &AnswerHead) -> Result<(), Failure> {
-        let expected = &self.file.expected;
-        if let Some(digest) = found.first_mismatch(expected) {
-            return Err(mismatch(&digest.to_string(), found.sha256));
-        }
-        if !expected.is_empty() {
+        self.check_expected(found)?;
+        if !self.file.expected.is_empty() {
             return Ok(());
         }
         let known = match head.repr_sha256 {
@@ -117,19 +115,52 @@ impl GatewayRequest<'_> {
         }
     }
 
+    /// Compares the digests of the received bytes with the expected ones.
+    ///
+    /// # Errors
+    /// [`Failure`] with both digests if the bytes are others.
+    pub fn check_expected(&self, found: &Digests) -> Result<(), Failure> {
+        match found.first_mismatch(&self.file.expected) {
+            Some(digest) => Err(mismatch(&digest.to_string(), found.sha256)),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the sources and pieces of the file, if the gateway has the bytes that the file must
+    /// have, and their pieces. A file whose bytes may change has none, unless they are stated.
+    ///
+    /// # Errors
+    /// [`Failure`] if the gateway does not answer.
+    pub async fn metalink(&self) -> Result<Option<Metalink>, Failure> {
+        let sha256 = if let Some(sha256) = self.stated_sha256() {
+            Some(sha256)
+        } else {
+            let history = self.history().await?;
+            let fixed = history.filter(|history| history["class"] == "immutable");
+            fixed.as_ref().and_then(recorded_sha256)
+        };
+        match sha256 {
+            Some(sha256) => self.api.metalink(sha256).await,
+            None => Ok(None),
+        }
+    }
+
     /// Returns the SHA-256 that the whole file must have, if it is known.
     ///
     /// # Errors
     /// [`Failure`] if the gateway does not answer.
     pub async fn known_sha256(&self) -> Result<Option<Sha256>, Failure> {
-        let stated = self.file.expected.iter();
-        let stated = stated
-            .filter(|digest| digest.algorithm() == Algorithm::Sha256)
-            .find_map(|digest| digest.hex().parse().ok());
-        match stated {
+        match self.stated_sha256() {
             Some(sha256) => Ok(Some(sha256)),
             None => self.recorded_sha256().await,
         }
+    }
+
+    fn stated_sha256(&self) -> Option<Sha256> {
+        let stated = self.file.expected.iter();
+        stated
+            .filter(|digest| digest.algorithm() == Algorithm::Sha256)
+            .find_map(|digest| digest.hex().parse().ok())
     }
 
     async fn recorded_sha256(&self) -> Result<Option<Sha256>, Failure> {

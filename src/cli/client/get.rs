@@ -6,17 +6,19 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use reqwest::header::HeaderMap;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::api_client::ApiClient;
 use super::batch::run_all;
 use super::download::{Received, download_to, stream_to};
 use super::failure::Failure;
 use super::file_request::GatewayRequest;
-use super::progress::ProgressBars;
+use super::piece_download::{PieceDisplay, PieceOutcome, download_pieces};
+use super::piece_sources::PieceSource;
+use super::progress::{FileBar, ProgressBars};
 use super::url_list::UrlArgs;
 use crate::cli::gateway_args::GatewayArgs;
-use crate::cli::output::OutputForm;
+use crate::cli::output::{OutputForm, notice};
 use crate::model::WantedFile;
 
 #[derive(clap::Args)]
@@ -24,6 +26,7 @@ use crate::model::WantedFile;
   millpond get https://example.org/x-1.0.tar.gz
   millpond get -o sources/ -i list.txt --jobs 8
   millpond get --digest sha512:<hex> https://example.org/x-1.0.tar.gz
+  millpond get --connections 4 https://example.org/x-1.0.tar.gz
   sha256sum-list | millpond get -
 
 An interrupted download leaves FILE.millpond.part, and the next one resumes it.")]
@@ -34,6 +37,11 @@ pub struct Get {
     /// the URL
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Number of connections to a file, which fetch its checked pieces from the nodes that have it,
+    /// its origin and mirrors
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u8).range(1..=16))]
+    connections: u8,
 }
 
 /// Shared parts of the downloads of one command.
@@ -41,6 +49,7 @@ struct Downloads<'a> {
     api: &'a ApiClient,
     headers: HeaderMap,
     bars: &'a ProgressBars,
+    connections: u8,
 }
 
 impl Get {
@@ -48,12 +57,18 @@ impl Get {
     pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> Result<(), Failure> {
         let files = self.files.files()?;
         let outputs = Outputs::choose(self.output.as_deref(), &files, form)?;
+        if self.connections > 1 && matches!(outputs, Outputs::Stdout) {
+            return Err(Failure::usage(
+                "--connections: pieces cannot be written to standard output; use -o FILE",
+            ));
+        }
         let api = ApiClient::new(gateway, form)?;
         let bars = ProgressBars::new(files.len(), form);
         let downloads = Downloads {
             api: &api,
             headers: self.files.headers(),
             bars: &bars,
+            connections: self.connections,
         };
         let (downloads, outputs) = (&downloads, &outputs);
         run_all(&files, self.files.jobs, &bars, form, |file| async move {
@@ -91,7 +106,8 @@ impl Downloads<'_> {
     async fn to_file(&self, file: &WantedFile, output: &Path) -> Result<(), Failure> {
         let name = output.file_name().unwrap_or_default().to_string_lossy();
         let bar = self.bars.begin(&name);
-        let Received { sha256, size_bytes } = download_to(self.request(file), output, &bar).await?;
+        let (received, sources) = self.receive(file, output, &bar).await?;
+        let Received { sha256, size_bytes } = received;
         drop(bar);
         let output = output.to_string_lossy();
         match self.api.form {
@@ -100,11 +116,54 @@ impl Downloads<'_> {
                 "sha256": sha256,
                 "size_bytes": size_bytes,
                 "file": output,
+                "sources": sources,
             }))?,
             OutputForm::Text => self.bars.print_line(&format_args!("{sha256}  {output}"))?,
         };
         Ok(())
     }
+
+    /// Downloads a file, in pieces if several connections are allowed and there are pieces.
+    /// Returns the sources of the pieces too, for JSON.
+    async fn receive(
+        &self,
+        file: &WantedFile,
+        output: &Path,
+        bar: &FileBar,
+    ) -> Result<(Received, Option<Vec<Value>>), Failure> {
+        let (request, bars) = (self.request(file), self.bars);
+        let metalink = match self.connections {
+            0 | 1 => None,
+            _ => request.metalink().await?,
+        };
+        if let Some(metalink) = &metalink
+            && let Some(list) = &metalink.pieces
+        {
+            let (connections, display) = (self.connections.into(), PieceDisplay { bars, bar });
+            let found = (metalink, list);
+            match download_pieces(request, found, output, connections, display).await? {
+                PieceOutcome::Complete(received, sources) => {
+                    let sources = sources.iter().map(shown_source).collect();
+                    return Ok((received, Some(sources)));
+                }
+                PieceOutcome::Incomplete => bars.suspend(|| {
+                    let url = &file.url;
+                    let text = "pieces are missing, fetching the rest over one connection";
+                    notice(&format_args!("millpond: {url}: {text}\n"));
+                }),
+            }
+        }
+        Ok((download_to(request, output, bar).await?, None))
+    }
+}
+
+/// Returns a source of pieces as JSON.
+fn shown_source(source: &PieceSource) -> Value {
+    json!({
+        "url": source.shown_url(),
+        "size_bytes": source.size_bytes,
+        "dropped": source.dropped,
+    })
 }
 
 /// Destinations of a command.

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -119,6 +119,38 @@ impl PartFile {
             }
         }
         self.file.seek(SeekFrom::Start(self.size_bytes))?;
+        Ok(())
+    }
+
+    /// Reads `length` bytes from `offset`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is shorter.
+    pub fn read_at(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
+    }
+
+    /// Writes bytes at `offset`. Bytes before them may be missing.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)?;
+        self.size_bytes = self.size_bytes.max(offset + bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Removes the bytes behind the first `size_bytes`.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn truncate(&mut self, size_bytes: u64) -> io::Result<()> {
+        if size_bytes < self.size_bytes {
+            self.file.set_len(size_bytes)?;
+            self.size_bytes = size_bytes;
+        }
         Ok(())
     }
 

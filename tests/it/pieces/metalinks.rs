@@ -159,4 +159,37 @@ fn document_needs_login_of_downloads() {
     let answer = gateway.request("GET", &path).header("Authorization", login);
     answer.send().assert_status(200);
     gateway.operate("GET", &path).send().assert_status(200);
+    // The command gets pieces with a login in the URL of the gateway, and sends it nowhere else.
+    eventually("the pieces are computed", || {
+        let answer = gateway.operate("GET", &path).send();
+        answer.text().contains("<pieces").then_some(())
+    });
+    let at = gateway.url("").replace("http://", "http://ann:secret@");
+    let arguments = [
+        "get",
+        "--json",
+        "--gateway",
+        &at,
+        "--connections",
+        "2",
+        &url,
+    ];
+    let run = millpond(folder.path(), &arguments);
+    run.assert_success();
+    assert_eq!(
+        run.documents()[0]["sources"].as_array().map(Vec::len),
+        Some(2)
+    );
+    assert!(
+        !run.stdout.contains("secret") && run.stderr.is_empty(),
+        "{run:?}"
+    );
+    let asked = origin.requests(PATH);
+    assert!(
+        asked
+            .iter()
+            .all(|request| request.header("authorization").is_none())
+    );
+    let file = std::fs::read(folder.path().join("x-1.0.tar.gz"));
+    assert_same(&file.expect("the file is there"), &body);
 }

@@ -1,7 +1,8 @@
-//! Pieces of large objects: how they are computed and kept, and Metalink
-//! documents.
+//! Pieces of large objects: how they are computed and kept, Metalink documents, and downloads from
+//! several sources.
 
 mod aria2;
+mod downloads;
 mod lists;
 mod metalinks;
 mod stage;

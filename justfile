@@ -28,9 +28,13 @@ e2e what:
 page:
     scripts/test-page.py
 
-# Comparison with nginx.
+# Comparison with nginx. `just bench --record` replaces the results in benches/.
 bench *arguments:
     benches/run.py {{arguments}}
+
+# Rows of the last `just bench` that differ from the results in benches/ by more than their noise.
+bench-compare *files:
+    benches/compare.py {{files}}
 
 # A long mixed load: wrong bytes and leaks.
 soak *arguments:

@@ -1,17 +1,22 @@
 #!/usr/bin/env python3
 """Compares hits, misses, redirects and collapsing with nginx, and prints a Markdown table.
 
-    benches/run.py [--only hit,miss,limited,redirect,herd] [--keep]
+    benches/run.py [--only hit,rules,miss,small,limited,redirect,herd] [--rounds 5] [--json FILE]
+                   [--record] [--keep]
+
+Writes the rows to FILE (target/bench.json), which benches/compare.py compares with
+benches/RESULTS.json. --record replaces that file, and the table in benches/RESULTS.md.
 
 Needs nginx, gcc and cargo. Starts nginx with static files (the upper bound for a server in user
 space, and the origin of the cold tests), nginx with proxy_cache, and Millpond's release build. All
-run on free loopback ports with a temporary folder (about 3 GB, in $TMPDIR). Loads are interleaved,
+run on free loopback ports with a temporary folder (about 8 GB, in $TMPDIR). Loads are interleaved,
 and medians are printed. CPU is user and system time of a server's whole process tree. On loopback
 that includes the receiving side of TCP, which is the same for all.
 """
 
 import argparse
 import contextlib
+import datetime
 import hashlib
 import json
 import os
@@ -37,8 +42,15 @@ SIZES = {"1k.tar.gz": KIB, "20m.tar.gz": 20 * MIB, "64m.tar.gz": 64 * MIB, "256m
 HERD_CLIENTS = 600
 HERD_RATE_MIB = 20
 LIMIT_MIB = 2
-PARTS = ("hit", "miss", "limited", "redirect", "herd")
+PARTS = ("hit", "rules", "miss", "small", "limited", "redirect", "herd")
 SEGMENTS = 6
+SMALL_FILES = 1000
+RULES = 1000
+RESULTS = os.path.join(ROOT, "benches", "RESULTS")
+# Lines around the table in RESULTS.md.
+TABLE_MARKS = ("<!-- rows of benches/run.py -->", "<!-- end of the rows -->")
+# Columns of the table. All but the first two also have a column with the ratio to the first.
+COLUMNS = ("nginx static", "nginx proxy_cache", "Millpond", "Millpond, proxy port", "nginx + Millpond")
 
 NGINX_COMMON = """
 worker_processes 2; pid {dir}/nginx.pid; error_log {dir}/error.log warn; worker_rlimit_nofile 8192; {user}
@@ -49,7 +61,8 @@ NGINX_HTTP = """
   scgi_temp_path {dir}/t5; sendfile on; sendfile_max_chunk 1m; tcp_nopush on; keepalive_requests 10000000;
   default_type application/octet-stream; open_file_cache max=1000 inactive=1h; open_file_cache_valid 1h;
 """
-# /cold/TAG/NAME serves NAME under any number of URLs, and logs the requests.
+# /cold/TAG/NAME serves NAME under any number of URLs, and logs the requests. /text/ serves another
+# text of about 1 KiB at each URL.
 NGINX_ORIGIN = (
     NGINX_COMMON
     + "http {{"
@@ -62,6 +75,7 @@ NGINX_ORIGIN = (
     location ~ ^/cold/[^/]+/(.+)$ {{ alias {data}/$1; access_log {dir}/asked.log asked; }}
     location ~ ^/slow/[^/]+/(.+)$ {{ alias {data}/$1; access_log {dir}/asked.log asked; limit_rate {rate}m; }}
     location ~ ^/limited/[^/]+/(.+)$ {{ alias {data}/$1; limit_rate {limit}m; }}
+    location /text/ {{ return 200 "$request_uri {padding}\\n"; }}
     location /redirect {{ return 302 http://127.0.0.1:{port}/hot/1k.tar.gz; }}
   }}
 }}
@@ -92,7 +106,7 @@ shutdown_grace = "1s"
 {gateway}
 
 [proxy]
-listen = ""
+listen = "127.0.0.1:{proxy}"
 
 [cache]
 dir = "{dir}/cache"
@@ -139,15 +153,16 @@ def process_tree(root):
 class Server:
     """Server process on its own port, with its CPU time and memory."""
 
-    def __init__(self, name, template, command, folder, prefix="", **values):
+    def __init__(self, name, template, command, folder, prefix="", more="", **values):
         self.name = name
         self.folder = os.path.join(folder, name.replace(" ", "_"))
         os.makedirs(self.folder)
-        self.port = free_port()
+        self.port, self.proxy = free_port(), free_port()
         self.prefix = prefix
         config = os.path.join(self.folder, "config")
         with open(config, "w") as file:
-            file.write(template.format(dir=self.folder, port=self.port, segments=SEGMENTS, **values))
+            ports = {"port": self.port, "proxy": self.proxy}
+            file.write(template.format(dir=self.folder, segments=SEGMENTS, **ports, **values) + more)
         self.log = os.path.join(self.folder, "output.log")
         with open(self.log, "w") as log:
             command = [part.format(dir=self.folder, config=config) for part in command]
@@ -189,6 +204,19 @@ class Server:
                 with open(f"/proc/{pid}/status") as status:
                     kib += sum(int(size) for size in re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+)", status.read(), re.M))
         return kib / 1024
+
+    def target(self, path):
+        return self.prefix + path
+
+
+class ProxyPort:
+    """The proxy port of a Millpond whose gateway port is measured too."""
+
+    def __init__(self, behind):
+        self.name = f"{behind.name}, proxy port"
+        self.port = behind.proxy
+        self.prefix = behind.prefix.removeprefix("/")
+        self.cpu_seconds, self.memory_mib = behind.cpu_seconds, behind.memory_mib
 
     def target(self, path):
         return self.prefix + path
@@ -238,11 +266,12 @@ class Front(Server):
 
 
 class Bench:
-    def __init__(self, folder):
+    def __init__(self, folder, rounds):
         self.folder = folder
+        self.rounds = rounds
         self.client = os.path.join(folder, "load")
         self.data = os.path.join(folder, "data")
-        self.servers, self.rows, self.serial = [], [], 0
+        self.servers, self.rows, self.results, self.serial = [], [], [], 0
 
     def prepare(self):
         run(["gcc", "-O2", "-o", self.client, os.path.join(ROOT, "benches", "load.c")])
@@ -256,13 +285,14 @@ class Bench:
         user = "user root;" if os.geteuid() == 0 else ""
         binary = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "release", "millpond")
         self.millpond = [os.path.abspath(binary), "serve", "--config", "{config}"]
-        self.static = self.start("nginx static", NGINX_ORIGIN, nginx, data=self.data, user=user, rate=HERD_RATE_MIB, limit=LIMIT_MIB)
+        self.static = self.start("nginx static", NGINX_ORIGIN, nginx, data=self.data, user=user, rate=HERD_RATE_MIB, limit=LIMIT_MIB, padding="x" * 960)
         origin = self.static.port
         self.cache = self.start("nginx proxy_cache", NGINX_CACHE, nginx, origin=origin, user=user)
         prefix = f"/http://127.0.0.1:{origin}"
         self.ours = self.start("Millpond", MILLPOND, self.millpond, prefix, origin=origin, miss="relay", gateway="")
+        self.proxy = ProxyPort(self.ours)
         self.front = self.in_front("nginx + Millpond", prefix, origin, "relay")
-        self.peers = [self.static, self.cache, self.ours, self.front]
+        self.peers = [self.static, self.cache, self.ours, self.proxy, self.front]
 
     def start(self, name, template, command, prefix="", **values):
         self.servers.append(Server(name, template, command, self.folder, prefix, **values))
@@ -305,27 +335,30 @@ class Bench:
         if found != expected:
             sys.exit(f"{server.name} {path}: the bytes differ from the origin's")
 
-    def row(self, what, unit, values, digits=2):
-        """Adds a row to the table: values by server, and their ratios to static files."""
-        numbers = [values.get(server.name) for server in self.peers]
+    def row(self, what, unit, seen, digits=2):
+        """Adds a row to the table: medians by server, and their ratios to static files.
+
+        `seen` has the values of all rounds by server.
+        """
+        medians = {name: statistics.median(values) for name, values in seen.items()}
+        numbers = [medians.get(name) for name in COLUMNS]
         cells = ["" if number is None else f"{number:.{digits}f}" for number in numbers]
         static = numbers[0]
         ratios = [f"{number / static:.2f}" if static and number is not None else "" for number in numbers[2:]]
-        self.rows.append([what, unit, *cells, *ratios])
-        print("  ", " | ".join(self.rows[-1]), file=sys.stderr, flush=True)
+        is_same = bool(self.results) and what == self.results[-1]["row"]
+        self.rows.append(["" if is_same else what, unit, *cells, *ratios])
+        self.results.append({"row": what, "unit": unit, "values": seen})
+        print("  ", " | ".join([what, *self.rows[-1][1:]]), file=sys.stderr, flush=True)
 
-    def medians(self, repetitions, measure, servers=None):
-        """Returns medians of `measure(server)` over the repetitions, which alternate between the servers."""
+    def rounds_of(self, measure, servers=None, rounds=None):
+        """Returns the values of `measure(server)` by name and server. The servers alternate in each round."""
         servers = servers or self.peers
         seen = {server.name: [] for server in servers}
-        for _ in range(repetitions):
+        for _ in range(rounds or self.rounds):
             for server in servers:
                 seen[server.name].append(measure(server))
-        names = seen[self.ours.name][0].keys()
-        return {
-            name: {peer: statistics.median(numbers[name] for numbers in rows) for peer, rows in seen.items()}
-            for name in names
-        }
+        names = seen[servers[-1].name][0].keys()
+        return {name: {peer: [numbers[name] for numbers in rows] for peer, rows in seen.items()} for name in names}
 
     def hit(self):
         for name in SIZES:
@@ -337,10 +370,11 @@ class Bench:
             seen = self.load(server, "/hot/1k.tar.gz", "-k", "-c", 64, "-d", 3)
             return {**per_request(seen), "p99": seen["end_p99"] * 1e3}
 
-        found = self.medians(3, small)
-        self.row("hit, 1 KiB, 64 connections", "requests/s", found["rate"], 0)
-        self.row("", "CPU µs/request", found["cost"], 1)
-        self.row("", "p99 ms", found["p99"], 1)
+        found = self.rounds_of(small)
+        title = "hit, 1 KiB, 64 connections"
+        self.row(title, "requests/s", found["rate"], 0)
+        self.row(title, "CPU µs/request", found["cost"], 1)
+        self.row(title, "p99 ms", found["p99"], 1)
         for clients in (1, 8):
 
             def large(server):
@@ -348,9 +382,30 @@ class Bench:
                 size_gb = seen["body_bytes"] / 1e9
                 return {"rate": size_gb / seen["seconds"], "cost": seen["cpu"] / size_gb}
 
-            found = self.medians(3, large)
-            self.row(f"hit, 256 MiB, {clients} client{'s' * (clients > 1)}", "CPU s/GB", found["cost"], 3)
-            self.row("", "GB/s", found["rate"])
+            found = self.rounds_of(large)
+            title = f"hit, 256 MiB, {clients} client{'s' * (clients > 1)}"
+            self.row(title, "CPU s/GB", found["cost"], 3)
+            self.row(title, "GB/s", found["rate"])
+
+    def rules(self):
+        """Measures hits of a Millpond with many rules, none of which is for the target."""
+        rules = "".join(
+            f'\n[[rules]]\nhost = "host{number}.example.org"\npath_prefix = "/pub/"\nclass = "immutable"\n'
+            for number in range(RULES)
+        )
+        many = self.start(
+            "many rules", MILLPOND, self.millpond, self.ours.prefix, more=rules,
+            origin=self.static.port, miss="relay", gateway="",
+        )
+        for server in (self.static, many):
+            self.load(server, "/hot/1k.tar.gz")
+
+        def small(server):
+            return per_request(self.load(server, "/hot/1k.tar.gz", "-k", "-c", 64, "-d", 1))
+
+        cost = self.rounds_of(small, [self.static, many])["cost"]
+        cost[self.ours.name] = cost.pop(many.name)
+        self.row(f"hit, 1 KiB, with {RULES} rules", "CPU µs/request", cost, 1)
 
     def miss(self):
         def cold(server):
@@ -361,20 +416,30 @@ class Bench:
                 "first": seen["first_p50"] * 1e3,
             }
 
-        found = self.medians(3, cold)
+        found = self.rounds_of(cold)
         self.row("miss, 256 MiB", "CPU s/GB", found["cost"])
-        self.row("", "seconds", found["seconds"])
-        self.row("", "first byte, ms", found["first"], 1)
+        self.row("miss, 256 MiB", "seconds", found["seconds"])
+        self.row("miss, 256 MiB", "first byte, ms", found["first"], 1)
+
+    def small(self):
+        def cold(server):
+            seen = self.load(server, f"/text/{self.tag()}/fix-1.@.patch", "-k", "-c", 16, "-n", SMALL_FILES)
+            return {"seconds": seen["seconds"], **per_request(seen)}
+
+        found = self.rounds_of(cold)
+        title = f"miss, {SMALL_FILES} different files of 1 KiB, 16 connections"
+        self.row(title, "seconds", found["seconds"])
+        self.row(title, "CPU µs/request", found["cost"], 0)
 
     def limited(self):
         def cold(server):
             seen = self.load(server, f"/limited/{self.tag()}/64m.tar.gz")
             return {"seconds": seen["seconds"], "first": seen["first_p50"] * 1e3}
 
-        found = self.medians(5, cold)
+        found = self.rounds_of(cold, [self.static, self.cache, self.ours, self.front], 1)
         title = f"miss, 64 MiB at {LIMIT_MIB} MiB/s a connection, {SEGMENTS} segments"
         self.row(title, "seconds", found["seconds"])
-        self.row("", "first byte, ms", found["first"], 1)
+        self.row(title, "first byte, ms", found["first"], 1)
 
     def redirect(self):
         # Millpond redirects a miss and fetches in the background. This origin never responds, so
@@ -396,19 +461,19 @@ class Bench:
                 asked = redirecting if server is self.ours else behind
                 return per_request(self.load(asked, f"/{self.tag()}-@.tar.gz", *options))
 
-            found = self.medians(3, rate, [self.static, self.ours, self.front])
+            found = self.rounds_of(rate, [self.static, self.ours, self.front])
         self.row("redirect (302)", "requests/s", found["rate"], 0)
-        self.row("", "CPU µs/request", found["cost"], 1)
+        self.row("redirect (302)", "CPU µs/request", found["cost"], 1)
 
     def herd(self):
-        found = self.medians(1, self.one_herd, [self.cache, self.ours, self.front])
+        found = self.rounds_of(self.one_herd, [self.cache, self.ours, self.front], min(self.rounds, 3))
         title = f"collapsing: {HERD_CLIENTS} clients, one cold 20 MiB at {HERD_RATE_MIB} MiB/s"
         self.row(title, "origin requests", found["asked"], 0)
-        self.row("", "first byte p50, s", found["first_p50"], 3)
-        self.row("", "first byte max, s", found["first_max"], 3)
-        self.row("", "all done, s", found["seconds"])
-        self.row("", "CPU s", found["cpu"])
-        self.row("", "peak memory, MiB", found["memory"], 0)
+        self.row(title, "first byte p50, s", found["first_p50"], 3)
+        self.row(title, "first byte max, s", found["first_max"], 3)
+        self.row(title, "all done, s", found["seconds"])
+        self.row(title, "CPU s", found["cpu"])
+        self.row(title, "peak memory, MiB", found["memory"], 0)
 
     def one_herd(self, server):
         tag = self.tag()
@@ -432,9 +497,20 @@ class Bench:
         return {**seen, "asked": asked, "memory": max(peak)}
 
     def table(self):
-        heads = ["", "", *(server.name for server in self.peers), *(f"{server.name} / static" for server in self.peers[2:])]
+        heads = ["", "", *COLUMNS, *(f"{name} / static" for name in COLUMNS[2:])]
         lines = [heads, ["---"] * 2 + ["---:"] * (len(heads) - 2), *self.rows]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def record(results, text):
+    """Replaces the results in the repository: the JSON file, and the table in the Markdown file."""
+    with open(f"{RESULTS}.json", "w") as file:
+        file.write(results)
+    with open(f"{RESULTS}.md") as file:
+        before, _, rest = file.read().partition(TABLE_MARKS[0])
+    after = rest.partition(TABLE_MARKS[1])[2]
+    with open(f"{RESULTS}.md", "w") as file:
+        file.write(f"{before}{TABLE_MARKS[0]}\n\n{text}\n\n{TABLE_MARKS[1]}{after}")
 
 
 def per_request(seen):
@@ -459,6 +535,10 @@ def machine():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PARTS), help=f"which of {', '.join(PARTS)}")
+    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
+    parser.add_argument("--rounds", type=int, default=5, help="how often each load is measured")
+    parser.add_argument("--json", default=os.path.join(target, "bench.json"), help="file for the rows")
+    parser.add_argument("--record", action="store_true", help="replace the results in the repository")
     parser.add_argument("--keep", action="store_true", help="keep the temporary folder")
     arguments = parser.parse_args()
     parts = arguments.only.split(",")
@@ -469,14 +549,23 @@ def main():
         sys.exit(f"missing: {', '.join(missing)}")
     subprocess.run(["cargo", "build", "--release", "--locked"], cwd=ROOT, check=True)
     folder = tempfile.mkdtemp(prefix="millpond-bench-")
-    bench = Bench(folder)
+    bench = Bench(folder, arguments.rounds)
     try:
         bench.prepare()
         started = time.monotonic()
         for part in parts:
             print(part, file=sys.stderr, flush=True)
             getattr(bench, part)()
-        print(f"\n{machine()}; {time.monotonic() - started:.0f} s\n\n{bench.table()}")
+        took = f"{arguments.rounds} rounds, {time.monotonic() - started:.0f} s"
+        title = f"{datetime.date.today()}, {machine()}; {took}"
+        rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in bench.results)
+        results = f'{{"measured": {json.dumps(title)}, "rows": [\n{rows}\n]}}\n'
+        with open(arguments.json, "w") as file:
+            file.write(results)
+        text = f"{title}\n\n{bench.table()}"
+        print(f"\n{text}")
+        if arguments.record:
+            record(results, text)
     finally:
         bench.stop()
         if not arguments.keep:

@@ -1,5 +1,6 @@
 //! Tests of the repository itself: documents and language.
 
+mod bench_rows;
 mod documents;
 pub mod language;
 mod readme;

@@ -47,6 +47,7 @@ mod process_slot;
 pub mod publish;
 pub mod publish_first;
 pub mod quarantine;
+mod read_buffers;
 mod record_content;
 pub mod record_files;
 pub mod records;

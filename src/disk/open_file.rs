@@ -3,13 +3,12 @@
 //! Bytes in the kernel's page cache are read on the calling thread, all others on a disk thread.
 //! The main types are [`OpenFile`] and [`FileHit`].
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use fs_err as fs;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, open, openat2, statx};
@@ -17,7 +16,7 @@ use rustix::io::Errno;
 use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::layout::{self, StagedName};
-use super::{DiskError, DiskIo, DiskStore, IoClass};
+use super::{DiskError, DiskIo, DiskStore, IoClass, read_buffers};
 use crate::model::{Algorithm, ByteRange, Digest, ExpectedDigests, Hasher, Record};
 
 /// Size up to which a hit is read when it is opened, with one disk operation instead of two.
@@ -25,12 +24,6 @@ const READ_AT_OPEN_BYTES: u64 = 64 * 1024;
 
 /// Length of the pieces in which a complete file is read, in bytes.
 const PIECE_BYTES: usize = 256 * 1024;
-
-thread_local! {
-    /// Read buffer of this thread. Its memory is reused once the last piece is dropped. A buffer
-    /// for each reader would stay allocated while a client does not read.
-    static SCRATCH: RefCell<BytesMut> = RefCell::default();
-}
 
 /// The bytes of an open file. They stay readable when the file is renamed or removed.
 #[derive(Debug, Clone)]
@@ -82,7 +75,7 @@ impl OpenFile {
     /// Copies up to `size_bytes` from the kernel's cache, without another thread. Returns `None` if
     /// nothing is cached, or the file system does not support the query.
     fn read_from_memory(&self, offset: u64, size_bytes: usize) -> Option<Bytes> {
-        SCRATCH.with_borrow_mut(|scratch| read_cached(&self.file, scratch, offset, size_bytes))
+        read_cached(&self.file, offset, size_bytes)
     }
 
     /// Reads up to `size_bytes` on this thread, from the kernel's cache if possible. It takes no
@@ -91,7 +84,7 @@ impl OpenFile {
     /// # Errors
     /// The error of the disk.
     pub fn read_blocking(&self, offset: u64, size_bytes: usize) -> io::Result<(Bytes, ReadFrom)> {
-        match read_cached(&self.file, &mut BytesMut::new(), offset, size_bytes) {
+        match read_cached(&self.file, offset, size_bytes) {
             Some(bytes) => Ok((bytes, ReadFrom::KernelCache)),
             None => Ok((read_now(&self.file, offset, size_bytes)?, ReadFrom::Disk)),
         }
@@ -147,18 +140,14 @@ pub enum ReadFrom {
 
 /// Copies up to `size_bytes` from the kernel's cache. Returns `None` if nothing is cached, or the
 /// file system does not support the query.
-fn read_cached(
-    file: &File,
-    scratch: &mut BytesMut,
-    offset: u64,
-    size_bytes: usize,
-) -> Option<Bytes> {
-    scratch.resize(size_bytes, 0);
-    let mut slices = [IoSliceMut::new(scratch)];
-    match preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
-        Ok(0) | Err(_) => None,
-        Ok(read_bytes) => Some(scratch.split_to(read_bytes).freeze()),
-    }
+fn read_cached(file: &File, offset: u64, size_bytes: usize) -> Option<Bytes> {
+    read_buffers::fill(size_bytes, |buffer| {
+        let mut slices = [IoSliceMut::new(buffer)];
+        match preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
+            Ok(0) | Err(_) => None,
+            Ok(read_bytes) => Some(read_bytes),
+        }
+    })
 }
 
 /// Reads `size_bytes` from `offset` on this thread, and fewer only at the end of the file.
@@ -369,8 +358,7 @@ fn open_cached(disk: &DiskStore, record: &Record) -> Option<OpenedObject> {
     let file: File = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED)
         .ok()?
         .into();
-    let read =
-        |size_bytes| SCRATCH.with_borrow_mut(|scratch| read_cached(&file, scratch, 0, size_bytes));
+    let read = |size_bytes| read_cached(&file, 0, size_bytes);
     let content = match usize::try_from(record.size_bytes) {
         // A file of another length returns more bytes or fewer.
         Ok(size) if record.size_bytes <= READ_AT_OPEN_BYTES => {

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::connection::ConnectionState;
+use super::connection::{ConnectionState, DirectBytes};
 use crate::limits::ResponsePermit;
 
 /// Permit of a request, and the state of its connection. Dropping it reports the end of the
@@ -20,6 +20,11 @@ impl RequestGuard {
             state,
             _permit: permit,
         }
+    }
+
+    /// Returns the bytes of the response that the connection sends itself.
+    pub fn direct_bytes(&self) -> &DirectBytes {
+        self.state.direct_bytes()
     }
 }
 

@@ -4,10 +4,11 @@
 //! The main type is [`ResponseBody`].
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::Bytes;
 
 use super::access_log::RequestLog;
@@ -18,9 +19,13 @@ use super::response_facts::{BodySender, ResponseFacts};
 use crate::limits::TransferPermit;
 use crate::metrics::TransferEnd;
 
+/// Smallest body that the connection sends itself, in bytes. Its head is a system call of its own.
+const MIN_DIRECT_BYTES: u64 = 32 * 1024;
+
 /// Body of a response. Dropping it writes the log entry and releases the permits.
 pub struct ResponseBody {
     source: BoxBody,
+    route: BodyRoute,
     status: u16,
     facts: ResponseFacts,
     /// `None` if the length is unknown: then the body is complete at the end of its stream.
@@ -30,7 +35,24 @@ pub struct ResponseBody {
     has_ended: bool,
     // Released after the log entry is written.
     transfer_permit: Option<TransferPermit>,
-    _guard: RequestGuard,
+    guard: RequestGuard,
+}
+
+/// Way of the bytes to the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BodyRoute {
+    /// Through the buffer of the HTTP library, which also frames them.
+    Buffered,
+    /// Past the HTTP library, which only writes the head.
+    Direct,
+}
+
+/// Error of a body that ended before its stated length.
+#[derive(Debug, thiserror::Error)]
+#[error("the body ended after {sent_bytes} of {expected_bytes} bytes")]
+struct ShortBody {
+    sent_bytes: u64,
+    expected_bytes: u64,
 }
 
 impl ResponseBody {
@@ -49,7 +71,7 @@ impl ResponseBody {
         {
             permit.count_bytes(body_bytes);
         }
-        response.map_body(|_, body| {
+        response.map_body(|head, body| {
             let source = match transfer_permit.as_ref().and_then(TransferPermit::pacer) {
                 Some(pacer) => paced(body, pacer),
                 None => body,
@@ -60,8 +82,18 @@ impl ResponseBody {
                 BodySize::Sized(size) => Some(size),
                 BodySize::Stream => None,
             };
+            let route = match source.size() {
+                BodySize::Sized(size) if size >= MIN_DIRECT_BYTES && !log.is_head() => {
+                    // The library takes the length from the field, and ends the body with it.
+                    head.headers_mut().insert(CONTENT_LENGTH, size.into());
+                    head.no_chunking(true);
+                    BodyRoute::Direct
+                }
+                _ => BodyRoute::Buffered,
+            };
             let body = Self {
                 source,
+                route,
                 status,
                 facts,
                 expected_bytes,
@@ -69,7 +101,7 @@ impl ResponseBody {
                 sent_bytes: 0,
                 has_ended: false,
                 transfer_permit,
-                _guard: guard,
+                guard,
             };
             BoxBody::new(body)
         })
@@ -87,17 +119,12 @@ impl ResponseBody {
     }
 }
 
-impl MessageBody for ResponseBody {
-    type Error = <BoxBody as MessageBody>::Error;
-
-    fn size(&self) -> BodySize {
-        self.source.size()
-    }
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
+impl ResponseBody {
+    /// Takes the next bytes from the source, and counts them.
+    fn poll_source(
+        &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+    ) -> Poll<Option<Result<Bytes, <Self as MessageBody>::Error>>> {
         let polled = Pin::new(&mut self.source).poll_next(cx);
         match &polled {
             Poll::Ready(Some(Ok(chunk))) => {
@@ -113,10 +140,63 @@ impl MessageBody for ResponseBody {
         }
         polled
     }
+
+    /// Passes the next bytes to the connection, and returns no bytes. The HTTP library flushes the
+    /// connection after each call. The connection wakes the task once it has sent the bytes.
+    fn poll_direct(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, <Self as MessageBody>::Error>>> {
+        let expected_bytes = self.expected_bytes.unwrap_or_default();
+        while self.guard.direct_bytes().is_empty() {
+            let left_bytes = expected_bytes - self.sent_bytes;
+            match ready!(self.poll_source(cx)) {
+                Some(Ok(mut chunk)) => {
+                    chunk.truncate(usize::try_from(left_bytes).unwrap_or(usize::MAX));
+                    self.sent_bytes = self.sent_bytes.min(expected_bytes);
+                    self.guard.direct_bytes().put(chunk);
+                }
+                None if left_bytes > 0 => {
+                    let sent_bytes = self.sent_bytes;
+                    let error = ShortBody {
+                        sent_bytes,
+                        expected_bytes,
+                    };
+                    return Poll::Ready(Some(Err(error.into())));
+                }
+                end_or_error => return Poll::Ready(end_or_error),
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl MessageBody for ResponseBody {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        match self.route {
+            BodyRoute::Buffered => self.source.size(),
+            BodyRoute::Direct => BodySize::Stream,
+        }
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        match self.route {
+            BodyRoute::Buffered => self.poll_source(cx),
+            BodyRoute::Direct => self.poll_direct(cx),
+        }
+    }
 }
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
+        if self.route == BodyRoute::Direct {
+            self.sent_bytes -= self.guard.direct_bytes().len() as u64;
+        }
         let end = self.end();
         self.log
             .write(self.status, &self.facts, self.sent_bytes, end);

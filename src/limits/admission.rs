@@ -45,7 +45,7 @@ const PART_LEFT_WHEN_NEARLY_FULL: usize = 32;
 
 /// Bounds of a body chunk, in bytes. Larger chunks cost memory for each client, smaller ones cost
 /// CPU for each byte.
-const MAX_CHUNK_BYTES: usize = 64 * 1024;
+const MAX_CHUNK_BYTES: usize = 256 * 1024;
 const MIN_CHUNK_BYTES: usize = 8 * 1024;
 
 /// Total size of the chunks of all responses, in bytes, above which chunks get smaller. A client

@@ -9,9 +9,13 @@
 //! version and the `Connection` field of the request that it decoded last. [`ClientConnection`]
 //! therefore hands over one request at a time. The first byte of the next request follows once the
 //! response is written and the library has had the chance to close the connection.
+//!
+//! A body of known length passes by the library: [`DirectBytes`] follow what the library has
+//! written.
 
 mod client_stream;
 mod deadline;
+mod direct_bytes;
 mod linger;
 mod request_gate;
 mod state;
@@ -32,6 +36,7 @@ use request_gate::RequestGate;
 use state::RequestPhase;
 
 pub use client_stream::ClientStream;
+pub use direct_bytes::DirectBytes;
 pub use state::{ConnectionFacts, ConnectionState, EnclosingConnect, InnerTransport};
 
 /// How long a client may take to send a request head.
@@ -350,8 +355,10 @@ impl AsyncWrite for ClientConnection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.begin_next_request(cx);
+        let this = &mut *self;
+        ready!(this.state.direct_bytes().poll_send(&mut this.stream, cx))?;
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        this.begin_next_request(cx);
         Poll::Ready(Ok(()))
     }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Waker};
 
 use actix_server::GracefulShutdownSignal;
 
+use super::direct_bytes::DirectBytes;
 use crate::cache::HashingSignal;
 use crate::http::framing_error::FramingError;
 use crate::http::request_head::{Expectation, HeadNotes};
@@ -105,6 +106,7 @@ pub struct ConnectionState {
     hashing: HashingSignal,
     /// The reader of a half-closed connection, which waits for the end of the response.
     waker: RefCell<Option<Waker>>,
+    direct_bytes: DirectBytes,
 }
 
 impl ConnectionState {
@@ -120,7 +122,13 @@ impl ConnectionState {
             facts,
             hashing: HashingSignal::default(),
             waker: RefCell::default(),
+            direct_bytes: DirectBytes::default(),
         }
+    }
+
+    /// Returns the bytes of the current response that the connection sends itself.
+    pub fn direct_bytes(&self) -> &DirectBytes {
+        &self.direct_bytes
     }
 
     pub fn facts(&self) -> &ConnectionFacts {

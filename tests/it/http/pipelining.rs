@@ -2,6 +2,7 @@
 //! request.
 
 mod bodies;
+mod large_bodies;
 mod setting;
 
 use std::io::{Read as _, Write as _};

@@ -12,10 +12,6 @@ use crate::cache::{Cache, ExaminedObject, ObjectMatch};
 use crate::limits::Reading;
 use crate::model::{DigestMatch, Digests, ExpectedDigests, Record};
 
-/// Maximum number of bytes that a reader gets at once. With many readers, this is the memory that
-/// the buffer of each one takes.
-const READER_PIECE_BYTES: u64 = 32 * 1024;
-
 /// First result of a fetch that a reader gets.
 #[derive(Debug)]
 pub enum FirstResult {
@@ -191,8 +187,8 @@ impl BodyReader {
                 Ok(None)
             };
         }
-        let size_bytes = left_bytes.min(READER_PIECE_BYTES).min(limit_bytes as u64);
-        let size_bytes = usize::try_from(size_bytes).expect("a piece is small");
+        let size_bytes =
+            usize::try_from(left_bytes).map_or(limit_bytes, |left| left.min(limit_bytes));
         progress.read(offset, size_bytes).await.map(Some)
     }
 

@@ -24,6 +24,8 @@ pub static FILES: &[DocumentFile] = documents![
     "docs/concepts/security.md",
     "docs/concepts/sources.md",
     "docs/development/decisions.md",
+    "docs/development/performance.md",
+    "docs/development/scale.md",
     "docs/development/style.md",
     "docs/development/testing.md",
     "docs/development/walkthroughs.md",

@@ -10,7 +10,7 @@ use crate::cache::EvictResult;
 use crate::fetch::Refreshed;
 use crate::gateway::{EnsureOutcome, RequestError};
 use crate::model::{ExpectedDigests, Sha256, Target};
-use crate::policy::Class;
+use crate::policy::{Class, UpstreamAccess};
 
 /// Result for a target that an operator wants to be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,11 @@ impl AdminService {
     ) -> Result<EnsuredTarget, AdminError> {
         let class = self.admit_cacheable(target.clone())?.class();
         let gateway = &self.services.gateway;
-        match gateway.ensure(target.clone(), expected.clone()).await? {
+        match gateway
+            .own()
+            .ensure(target.clone(), expected.clone(), &UpstreamAccess::default())
+            .await?
+        {
             EnsureOutcome::StoredBefore => Ok(EnsuredTarget::StoredBefore),
             EnsureOutcome::Fetched { size_bytes } => Ok(EnsuredTarget::Fetched { size_bytes }),
             // A response of class `immutable` is stored whatever its directives, so that the disk

@@ -33,7 +33,7 @@ use crate::http::{
     HttpConfig, HttpServer, HttpService, Listeners, OperatorServices, Reports, run_page,
 };
 use crate::intercept::Interceptor;
-use crate::jobs::Jobs;
+use crate::jobs::{Jobs, Worker};
 use crate::limits::{AdmissionControl, FdBudget, UpstreamLimits, divide_descriptors};
 use crate::logging::LogHealth;
 use crate::maintenance::Maintenance;
@@ -42,6 +42,7 @@ use crate::model::EventSink;
 use crate::notify::Notifier;
 use crate::passthrough::PassThrough;
 use crate::policy::Policy;
+use crate::registry::{ContainerImages, ImagePreheater};
 use crate::scrub::{ObjectScrubber, run_piece_hashing, run_scrubs};
 use crate::services::{FetchLimits, Services};
 use crate::ui::{HistoryFile, LiveFeed, LivePage};
@@ -124,7 +125,8 @@ async fn start(
     let facts = Arc::new(collect_facts(&services));
     let gateway = Arc::new(build_gateway(&config, &services, budget.upstream));
     let admin = Arc::new(build_admin(&config, &services, &gateway)?);
-    let jobs = start_jobs(&config, &admin, &services).await?;
+    let images = Arc::new(open_images(&config, &gateway)?);
+    let jobs = start_jobs(&config, &admin, &images, &services).await?;
     let (live_page, page_feed) = open_page(&config, &facts).await?;
     let operator_services = OperatorServices {
         admin,
@@ -133,7 +135,7 @@ async fn start(
         events: recorder.log(),
     };
     let service = Arc::new(HttpService::new(
-        (Arc::clone(&gateway), Arc::clone(&services.cluster)),
+        (Arc::clone(&gateway), images, Arc::clone(&services.cluster)),
         operator_services,
         http_config(&config, name, interceptor)?,
         Reports::new(log, &facts, &live_page),
@@ -185,7 +187,6 @@ fn http_config(
         interceptor: interceptor.map(Arc::new),
         settings: settings_of(config)?,
         users: DownloadUsers::load(&config.gateway.download_users_file)?,
-        state_dir: config.gateway.state_dir.clone(),
     })
 }
 
@@ -275,15 +276,24 @@ fn build_gateway(config: &Config, services: &Services, max_upstream: usize) -> G
     Gateway::new(gateway_services, config.gateway.clone())
 }
 
+fn open_images(config: &Config, gateway: &Arc<Gateway>) -> Result<ContainerImages, AppError> {
+    let (gateway, state_dir) = (Arc::clone(gateway), &config.gateway.state_dir);
+    let registries = config.registry_table()?;
+    Ok(ContainerImages::new(gateway, state_dir, registries))
+}
+
 /// Starts the jobs on a thread for blocking work, since their files are read.
 async fn start_jobs(
     config: &Config,
     admin: &Arc<AdminService>,
+    images: &Arc<ContainerImages>,
     services: &Services,
 ) -> Result<Arc<Jobs>, AppError> {
     let scrubber = ObjectScrubber::new(services.repair_sources());
+    let preheater = ImagePreheater::new(Arc::clone(images));
     let (state_dir, admin) = (config.gateway.state_dir.clone(), Arc::clone(admin));
-    spawn_blocking(move || Arc::new(Jobs::start(&state_dir, admin, scrubber)))
+    let worker = Worker::new(admin, scrubber, preheater);
+    spawn_blocking(move || Arc::new(Jobs::start(&state_dir, worker)))
         .await
         .map_err(|panic| AppError::System(panic.to_string()))
 }

@@ -21,6 +21,7 @@ mod lookup;
 mod new_target;
 mod object_description;
 mod origin_question;
+mod own_requests;
 mod pass_through;
 mod preconditions;
 mod representation;
@@ -50,6 +51,7 @@ pub use error::RequestError;
 pub use host_names::{HostMapping, HostTable, host_name};
 pub use object_description::{ObjectDescription, describe_object};
 pub use origin_question::{OriginAnswer, OriginQuestion};
+pub use own_requests::OwnRequests;
 pub use preconditions::{Conditions, Selection, select};
 pub use representation::{Representation, RepresentationHead};
 pub use request::{CacheRequest, ClientRedirects, Endpoint, FileDelivery, RequestMethod};
@@ -63,7 +65,7 @@ use crate::cache::{Bucket, DiskHealth, Hit};
 use crate::catalog::{CatalogQuery, KnownFile};
 use crate::freshness::Staleness;
 use crate::limits::{PendingTransfer, PoolClient, TransferKind, TunnelPermit, UpstreamLevels};
-use crate::model::{ExpectedDigests, Scheme, Sha256, Target};
+use crate::model::{Scheme, Sha256, Target};
 use crate::policy::{Admission, Admitted, AdmittedConnect, AdmittedTunnel, Class, Reason, Sharing};
 use digest_check::report_wrong_statement;
 use lookup::{Lookup, MissKind, lookup};
@@ -156,20 +158,10 @@ impl Gateway {
         })
     }
 
-    /// Has a target fetched for a job unless it is stored, and waits until it is stored. The
-    /// request counts for Millpond itself, and no limit of a client applies.
-    ///
-    /// # Errors
-    /// [`RequestError`], as for a client's request.
-    pub async fn ensure(
-        &self,
-        target: Target,
-        expected: ExpectedDigests,
-    ) -> Result<EnsureOutcome, RequestError> {
-        let admitted = self.services.policy.admit(target.clone())?;
-        let class = admitted.class();
-        let request = ensure::own_request(target, expected, class);
-        ensure::finish(self.respond(&admitted, class, request).await?).await
+    /// Returns the access for requests that count for Millpond itself.
+    #[must_use]
+    pub fn own(&self) -> OwnRequests<'_> {
+        OwnRequests { gateway: self }
     }
 
     /// Visits policy once: client, target, effective rule and class, and the transfer.

@@ -21,8 +21,8 @@ use crate::limits::{RequestCount, TransferKind};
 use crate::metrics::RequestEndpoint;
 use crate::model::{Digest, Target};
 use crate::registry::{
-    ContainerRegistry, ImageContent, ImageReference, ImageSource, RegistryError, RegistryErrorCode,
-    RegistryPath, RegistryResource, RepositoryName,
+    ContainerRegistry, ImageContent, ImageReader, ImageReference, ImageSource, RegistryError,
+    RegistryErrorCode, RegistryPath, RegistryResource, RepositoryName,
 };
 
 /// Version of the protocol, which clients look for.
@@ -141,7 +141,7 @@ impl ContentRequest {
         let source = ImageSource {
             registry: &self.registry,
             name: &self.name,
-            client: self.request.client,
+            reader: ImageReader::Client(self.request.client),
         };
         let got = match self.digest {
             Some(digest) => Box::pin(images.content(&source, &self.request, digest)).await,

@@ -3,7 +3,6 @@
 //! The main type is [`HttpService`]. It reads and renders no request.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -32,7 +31,7 @@ use crate::users::DownloadUsers;
 /// State that all requests of both ports share.
 pub struct HttpService {
     pub(super) gateway: Arc<Gateway>,
-    pub(super) images: ContainerImages,
+    pub(super) images: Arc<ContainerImages>,
     pub(super) cluster: Arc<Cluster>,
     pub(super) operators: OperatorServices,
     pub(super) name: NodeName,
@@ -56,8 +55,6 @@ pub struct HttpConfig {
     pub interceptor: Option<Arc<Interceptor>>,
     pub settings: Settings,
     pub users: DownloadUsers,
-    /// State folder of this node.
-    pub state_dir: PathBuf,
 }
 
 /// Services behind the API for operators and readers. All of them ask for a proof of the token.
@@ -164,15 +161,15 @@ fn is_private(address: IpAddr) -> bool {
 impl HttpService {
     #[must_use]
     pub fn new(
-        (gateway, cluster): (Arc<Gateway>, Arc<Cluster>),
+        (gateway, images, cluster): (Arc<Gateway>, Arc<ContainerImages>, Arc<Cluster>),
         operators: OperatorServices,
         config: HttpConfig,
         reports: Reports,
         admission: AdmissionControl,
     ) -> Self {
         Self {
-            images: ContainerImages::new(Arc::clone(&gateway), &config.state_dir),
             gateway,
+            images,
             cluster,
             operators,
             name: NodeName::new(config.name),
@@ -199,6 +196,7 @@ impl HttpService {
     }
 
     pub fn replace_settings(&self, settings: Settings) {
+        self.images.replace_registries(settings.registries.clone());
         self.settings.store(Arc::new(settings));
     }
 

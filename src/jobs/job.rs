@@ -12,12 +12,16 @@ use super::error::JobError;
 use super::progress::Progress;
 use crate::admin::Tier;
 use crate::model::WantedFile;
+use crate::registry::{ImageName, Platform};
 
 /// Bound on the targets of one job.
 pub const MAX_TARGETS: usize = 100_000;
 
 /// Bound on the targets that one job works on at the same time.
 pub const MAX_CONCURRENCY: usize = 64;
+
+/// Bound on the platforms of images that one job is for.
+const MAX_PLATFORMS: usize = 50;
 
 /// Parts of a job without targets: one for each first byte of a digest or a key.
 pub const PARTS: usize = 256;
@@ -119,6 +123,8 @@ pub struct JobOrder {
     pub(super) files: Vec<WantedFile>,
     concurrency: usize,
     pub(super) to: Option<Tier>,
+    /// Platforms of images. Empty: all.
+    platforms: Vec<Platform>,
 }
 
 impl JobOrder {
@@ -133,6 +139,7 @@ impl JobOrder {
             concurrency: self.concurrency,
             created_at,
             to: self.to,
+            platforms: self.platforms.clone(),
         }
     }
 
@@ -163,13 +170,46 @@ impl JobOrder {
             let text = format!("concurrency must be from 1 to {MAX_CONCURRENCY}");
             return Err(JobError::Invalid(text));
         }
+        check_images(kind, &files)?;
         Ok(Self {
             kind,
             files,
             concurrency,
             to,
+            platforms: Vec::new(),
         })
     }
+
+    /// Limits the images of the order to some platforms. Empty: all.
+    ///
+    /// # Errors
+    /// [`JobError::Invalid`] if the order has no image, or there are too many platforms.
+    pub fn for_platforms(self, platforms: Vec<Platform>) -> Result<Self, JobError> {
+        let has_image = self.files.iter().any(|file| file.url.is_image());
+        if !platforms.is_empty() && !has_image {
+            let text = "platforms are for container images: docker://HOST/NAME:TAG";
+            return Err(JobError::Invalid(text.to_owned()));
+        }
+        if platforms.len() > MAX_PLATFORMS {
+            let text = format!("a job has at most {MAX_PLATFORMS} platforms");
+            return Err(JobError::Invalid(text));
+        }
+        Ok(Self { platforms, ..self })
+    }
+}
+
+/// Checks the names of images, which only a fetch takes.
+fn check_images(kind: JobKind, files: &[WantedFile]) -> Result<(), JobError> {
+    for file in files.iter().filter(|file| file.url.is_image()) {
+        let parsed = file.url.as_str().parse::<ImageName>();
+        let reason = match parsed {
+            Err(error) => error.to_string(),
+            Ok(_) if kind != JobKind::Fetch => "only a fetch takes images".to_owned(),
+            Ok(_) => continue,
+        };
+        return Err(JobError::Invalid(format!("{}: {reason}", file.url)));
+    }
+    Ok(())
 }
 
 /// Facts of a job that never change.
@@ -183,6 +223,9 @@ pub struct JobSpec {
     /// Destination of a job of kind `migrate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Tier>,
+    /// Platforms of images. Empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<Platform>,
 }
 
 /// A job at one time, as operators see it and as it is read from its files.

@@ -19,6 +19,8 @@ pub use job::{
 };
 pub use progress::{JobFailure, JobState, Progress};
 pub use service::Jobs;
+pub use work::Worker;
 
 pub use crate::admin::Tier;
+pub use crate::registry::Platform;
 pub use crate::scrub::ScrubRound;

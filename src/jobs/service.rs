@@ -19,9 +19,9 @@ use super::job_folder::JobFolder;
 use super::progress::Progress;
 use super::run::{self, Job, JobContext, Turn};
 use super::work::Worker;
-use crate::admin::{AdminService, ListReader, Operator};
+use crate::admin::{ListReader, Operator};
 use crate::model::lock;
-use crate::scrub::{ObjectScrubber, ScrubRound};
+use crate::scrub::ScrubRound;
 
 /// Jobs that run at the same time. The others wait in the order of their creation.
 const MAX_RUNNING: usize = 2;
@@ -50,7 +50,7 @@ impl Jobs {
     /// Reads the folder of jobs below `state_dir`, and goes on with those that have not ended. If
     /// the folder cannot be read, there are none. Blocks. Jobs run on the runtime of the caller.
     #[must_use]
-    pub fn start(state_dir: &Path, admin: Arc<AdminService>, scrubber: ObjectScrubber) -> Self {
+    pub fn start(state_dir: &Path, worker: Worker) -> Self {
         let folder = JobFolder::new(state_dir.join("jobs"));
         let mut stored = folder.load().unwrap_or_else(|error| {
             tracing::error!(%error, "the jobs in gateway.state_dir cannot be read");
@@ -58,7 +58,7 @@ impl Jobs {
         });
         let context = JobContext {
             folder,
-            worker: Worker::new(admin, scrubber),
+            worker,
             stop: CancellationToken::new(),
         };
         let jobs = Self {

@@ -16,6 +16,7 @@ use crate::admin::{
 };
 use crate::gateway::RequestError;
 use crate::model::{Target, WantedFile};
+use crate::registry::{EnsureImageError, ImageName, ImagePreheater, Platform};
 use crate::scrub::{ObjectScrubber, ScrubReport, ScrubRound};
 
 /// How often a target is tried while all permits are taken.
@@ -29,6 +30,7 @@ pub struct Worker {
     admin: Arc<AdminService>,
     copier: TierCopier,
     scrubber: ObjectScrubber,
+    preheater: ImagePreheater,
     operator: Operator,
 }
 
@@ -42,11 +44,16 @@ pub enum WorkUnit<'a> {
 
 impl Worker {
     #[must_use]
-    pub fn new(admin: Arc<AdminService>, scrubber: ObjectScrubber) -> Self {
+    pub fn new(
+        admin: Arc<AdminService>,
+        scrubber: ObjectScrubber,
+        preheater: ImagePreheater,
+    ) -> Self {
         Self {
             copier: TierCopier::new(Arc::clone(&admin)),
             admin,
             scrubber,
+            preheater,
             operator: Operator::of_jobs(),
         }
     }
@@ -111,6 +118,9 @@ impl Worker {
         spec: &JobSpec,
         file: &WantedFile,
     ) -> Result<(Outcome, u64), AdminError> {
+        if file.url.is_image() {
+            return self.fetch_image(file, &spec.platforms).await;
+        }
         let target = Target::parse(file.url.as_str());
         let target = target.map_err(|error| RequestError::BadRequest(error.to_string()))?;
         match spec.kind {
@@ -137,6 +147,25 @@ impl Worker {
                 }
             },
         )
+    }
+
+    /// Has all parts of an image stored.
+    async fn fetch_image(
+        &self,
+        file: &WantedFile,
+        platforms: &[Platform],
+    ) -> Result<(Outcome, u64), AdminError> {
+        let name = file.url.as_str().parse::<ImageName>();
+        let name = name.map_err(|error| RequestError::BadRequest(error.to_string()))?;
+        match self.preheater.ensure(&name, platforms).await {
+            Ok(image) if image.fetched_bytes == 0 => Ok((Outcome::Unchanged, 0)),
+            Ok(image) => Ok((Outcome::Changed, image.fetched_bytes)),
+            Err(EnsureImageError::Part {
+                error: RequestError::Busy,
+                ..
+            }) => Err(RequestError::Busy.into()),
+            Err(error) => Ok((failed(&error), 0)),
+        }
     }
 
     async fn refresh(

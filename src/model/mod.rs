@@ -73,4 +73,4 @@ pub use target::Target;
 pub use target_error::{MAX_TARGET_BYTES, TargetError};
 pub use transfer_number::TransferNumber;
 pub use units::{HumanDuration, ParseUnitError, Quantity, Rate, Size};
-pub use wanted_file::{FileUrl, LineError, ListError, WantedFile};
+pub use wanted_file::{FileUrl, IMAGE_SCHEME, LineError, ListError, WantedFile};

@@ -19,11 +19,33 @@ const ALGORITHMS_BY_LENGTH: [Algorithm; 4] = [
     Algorithm::Md5,
 ];
 
+/// Beginning of the names of container images in lists.
+pub const IMAGE_SCHEME: &str = "docker://";
+
 /// URL of a file at its origin. Without a scheme, https is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileUrl(String);
 
 impl FileUrl {
+    /// Parses a URL, or the name of a container image. A registry decides whether the name is
+    /// valid.
+    ///
+    /// # Errors
+    /// [`TargetError`] if the text is neither.
+    pub fn parse_with_image(text: &str) -> Result<Self, TargetError> {
+        let has_scheme = text.starts_with(IMAGE_SCHEME);
+        if has_scheme && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Ok(Self(text.to_owned()));
+        }
+        text.parse()
+    }
+
+    /// Whether this is the name of a container image.
+    #[must_use]
+    pub fn is_image(&self) -> bool {
+        self.0.starts_with(IMAGE_SCHEME)
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -47,7 +69,13 @@ impl FromStr for FileUrl {
 impl fmt::Display for FileUrl {
     /// Writes the URL without its secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&Target::redact(&self.0))
+        let image = self.0.strip_prefix(IMAGE_SCHEME);
+        let host = image.and_then(|image| image.split('/').next());
+        match host {
+            // The digest of an image is no login.
+            Some(host) if !host.contains('@') => f.write_str(&self.0),
+            _ => f.write_str(&Target::redact(&self.0)),
+        }
     }
 }
 
@@ -67,6 +95,8 @@ pub enum LineError {
     Digest(#[from] NamedDigestError),
     #[error("a line is a URL, or a digest and a URL")]
     Words,
+    #[error("an image has its digest in its name: docker://HOST/NAME@sha256:HEX")]
+    DigestOfImage,
     /// The list must be split.
     #[error("a list has at most {0} URLs")]
     TooMany(usize),
@@ -108,7 +138,7 @@ impl WantedFile {
     }
 
     /// Parses `URL`, `HEX  URL` or `ALGO:HEX  URL`. The length of a digest without a name is that
-    /// of its algorithm.
+    /// of its algorithm. The URL may be the name of a container image, without a digest before it.
     ///
     /// # Errors
     /// [`LineError`].
@@ -119,7 +149,10 @@ impl WantedFile {
             [digest, url] => (Some(digest), url.trim_start_matches('*')),
             _ => return Err(LineError::Words),
         };
-        let url = url.parse()?;
+        let url = FileUrl::parse_with_image(url)?;
+        if url.is_image() && digest.is_some() {
+            return Err(LineError::DigestOfImage);
+        }
         let digest = digest.map(|text| {
             if text.contains(':') {
                 return Digest::parse_named(text);
@@ -176,11 +209,19 @@ mod tests {
             let found: Vec<_> = file.expected.iter().map(ToString::to_string).collect();
             assert_eq!(found, digests, "{line}");
         }
+        let image = WantedFile::parse_line("docker://registry.example.org/x:1").unwrap();
+        assert!(image.url.is_image());
+        assert!(
+            "docker://registry.example.org/x:1"
+                .parse::<FileUrl>()
+                .is_err()
+        );
         for wrong in [
             "gopher://example.org/x",
             "a b c",
             "abc https://example.org/x",
             "sha9:aa https://example.org/x",
+            &format!("{sha256} docker://registry.example.org/x:1"),
         ] {
             assert!(WantedFile::parse_line(wrong).is_err(), "{wrong}");
         }

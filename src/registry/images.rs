@@ -5,23 +5,35 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
+
 use super::access_attempts::{AccessAttempts, is_denial};
 use super::rate_limits::{RateLimit, RateLimits};
 use super::reference::ImageReference;
 use super::source::ImageSource;
+use super::table::RegistryTable;
 use super::tag_store::KnownTag;
 use super::tags::{ImageTags, SCHEMA_1_REFUSED, is_schema_1};
 use super::tokens::RegistryTokens;
 use crate::gateway::{
-    CacheRequest, CacheResponse, CacheStatus, ClientDownload, Gateway, RepresentationHead,
-    RequestError,
+    CacheRequest, CacheResponse, CacheStatus, ClientDownload, EnsureOutcome, Gateway,
+    RepresentationHead, RequestError,
 };
-use crate::model::Digest;
+use crate::model::{Digest, ExpectedDigests, Target};
 use crate::policy::{Class, ContentAudience};
+
+/// Error for a part of an image that is too large to be read, or not stored any more.
+const NO_DOCUMENT: RequestError =
+    RequestError::NotFound("the manifest or configuration is too large, or was evicted meanwhile");
+
+/// Error for content that a job wants, while the disk cannot store it.
+const NOT_STORED: RequestError =
+    RequestError::RegistryFault("the content was not stored; the cache disk is full or fails");
 
 /// Access to the images of all registries.
 pub struct ContainerImages {
     gateway: Arc<Gateway>,
+    registries: ArcSwap<RegistryTable>,
     tokens: RegistryTokens,
     tags: ImageTags,
 }
@@ -35,9 +47,10 @@ pub struct ImageContent {
 impl ContainerImages {
     /// Creates the access. The known tags are in `state_dir`.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, state_dir: &Path) -> Self {
+    pub fn new(gateway: Arc<Gateway>, state_dir: &Path, registries: RegistryTable) -> Self {
         let limits = Arc::new(RateLimits::default());
         Self {
+            registries: ArcSwap::from_pointee(registries),
             tokens: RegistryTokens::new(Arc::clone(&gateway), limits),
             tags: ImageTags::new(Arc::clone(&gateway), state_dir),
             gateway,
@@ -48,6 +61,17 @@ impl ContainerImages {
     #[must_use]
     pub fn rate_limits(&self) -> Vec<RateLimit> {
         self.tokens.limits().list()
+    }
+
+    /// Replaces the registries. The new ones apply to later requests.
+    pub fn replace_registries(&self, registries: RegistryTable) {
+        self.registries.store(Arc::new(registries));
+    }
+
+    /// Returns the registries of the configuration.
+    #[must_use]
+    pub fn registries(&self) -> Arc<RegistryTable> {
+        self.registries.load_full()
     }
 
     /// Serves content that the target of a request names by its digest.
@@ -124,6 +148,64 @@ impl ContainerImages {
             mark_stale(&mut content.download, source, checked_at);
         }
         Ok(content)
+    }
+
+    /// Returns the digest of a tag. `tag` is its target.
+    pub(super) async fn digest_of_tag(
+        &self,
+        source: &ImageSource<'_>,
+        tag: &Target,
+    ) -> Result<Digest, RequestError> {
+        let resolved = self.tags.resolve(source, tag, &self.tokens).await?;
+        Ok(resolved.known.digest)
+    }
+
+    /// Has content stored, and returns the number of fetched bytes.
+    pub(super) async fn ensure(
+        &self,
+        source: &ImageSource<'_>,
+        target: &Target,
+        digest: &Digest,
+    ) -> Result<u64, RequestError> {
+        let own = self.gateway.own();
+        for access in source.stored_accesses() {
+            if own.is_stored(target, &access).await? {
+                return Ok(0);
+            }
+        }
+        let expected = ExpectedDigests::from_iter([digest.clone()]);
+        let mut attempts = AccessAttempts::new(&self.tokens, source);
+        let ensured = loop {
+            let attempt = attempts.next_attempt().await?;
+            let ensured = own.ensure(target.clone(), expected.clone(), &attempt.access);
+            match ensured.await {
+                Err(error) if is_denial(&error) => attempts.note_denial(&attempt, error).await,
+                ensured => break ensured,
+            }
+        };
+        let limits = self.tokens.limits();
+        match ensured.inspect_err(|error| limits.note_error(source.registry, error))? {
+            EnsureOutcome::StoredBefore => Ok(0),
+            EnsureOutcome::Fetched { size_bytes } => Ok(size_bytes),
+            EnsureOutcome::NotStored => Err(NOT_STORED),
+        }
+    }
+
+    /// Returns stored content as a whole.
+    pub(super) async fn document(
+        &self,
+        source: &ImageSource<'_>,
+        target: &Target,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>, RequestError> {
+        let own = self.gateway.own();
+        for access in source.stored_accesses() {
+            let document = own.stored_document(target, &access, max_bytes).await?;
+            if let Some(document) = document {
+                return Ok(document);
+            }
+        }
+        Err(NO_DOCUMENT)
     }
 
     /// Serves content if it is stored. The registry is not asked.

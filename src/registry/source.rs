@@ -1,6 +1,7 @@
-//! Repository that a client asks for. The main type is [`ImageSource`].
+//! Repository of a request. The main type is [`ImageSource`].
 
-use std::net::IpAddr;
+use std::iter;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::credential::RegistryCredential;
 use super::repository::RepositoryName;
@@ -8,22 +9,49 @@ use super::table::ContainerRegistry;
 use crate::model::Secret;
 use crate::policy::{ContentAudience, UpstreamAccess};
 
-/// A repository at its registry, and the client that asks for it.
+/// Reader of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageReader {
+    Client(IpAddr),
+    /// Job of an operator. Clients that may have private content get what it stores.
+    Job,
+}
+
+/// A repository at its registry, and its reader.
 #[derive(Debug, Clone, Copy)]
 pub struct ImageSource<'a> {
     pub registry: &'a ContainerRegistry,
     pub name: &'a RepositoryName,
-    pub client: IpAddr,
+    pub reader: ImageReader,
 }
 
 impl<'a> ImageSource<'a> {
-    /// Returns whether the client may have what needed credentials.
+    /// Returns the address that requests count for. A job counts for Millpond itself.
     #[must_use]
-    pub fn allows_private(&self) -> bool {
-        self.registry.allows_private(self.client)
+    pub fn client(&self) -> IpAddr {
+        match self.reader {
+            ImageReader::Client(client) => client,
+            ImageReader::Job => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        }
     }
 
-    /// Returns the credentials with which the registry may be asked for the client.
+    /// Returns whether the reader may have what needed credentials.
+    #[must_use]
+    pub fn allows_private(&self) -> bool {
+        match self.reader {
+            ImageReader::Client(client) => self.registry.allows_private(client),
+            ImageReader::Job => self.registry.allows_private_to_some(),
+        }
+    }
+
+    /// Returns the ways to stored content that the reader may have.
+    pub fn stored_accesses(&self) -> impl Iterator<Item = UpstreamAccess> {
+        let private = self.allows_private().then_some(ContentAudience::Permitted);
+        let audiences = iter::once(ContentAudience::Everyone).chain(private);
+        audiences.map(|audience| self.access(None, audience))
+    }
+
+    /// Returns the credentials with which the registry may be asked for the reader.
     #[must_use]
     pub fn credentials(&self) -> &'a [RegistryCredential] {
         if self.allows_private() {

@@ -234,6 +234,12 @@ impl ContainerRegistry {
             .any(|network| network.contains(&client))
     }
 
+    /// Returns whether there are clients that may have what needed credentials.
+    #[must_use]
+    pub fn allows_private_to_some(&self) -> bool {
+        !self.allow_private.is_empty()
+    }
+
     /// Returns the route of the requests for this registry, unless a rule has one.
     #[must_use]
     pub fn egress(&self) -> Option<&EgressRoute> {
@@ -309,7 +315,7 @@ fn base_url(text: &str) -> Option<String> {
 }
 
 /// Whether a text is the name of a registry: a host with or without a port, or a word.
-fn is_registry_name(text: &str) -> bool {
+pub fn is_registry_name(text: &str) -> bool {
     let is_name_byte =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:".contains(&byte);
     let is_word = |byte: Option<u8>| {

@@ -50,13 +50,13 @@ pub struct NewDigest<'a> {
 #[derive(Deserialize)]
 struct ImageDocument {
     created: Option<String>,
-    config: Option<Descriptor>,
+    config: Option<PartReference>,
     #[serde(default)]
-    manifests: Vec<Descriptor>,
+    manifests: Vec<PartReference>,
 }
 
 #[derive(Deserialize)]
-struct Descriptor {
+struct PartReference {
     digest: Option<String>,
 }
 
@@ -137,7 +137,7 @@ impl TagAges {
             let Some(document) = self.read_document(source, target, new).await? else {
                 return Ok(None);
             };
-            let digest = |part: &Descriptor| parse_digest(part.digest.as_deref()?).ok();
+            let digest = |part: &PartReference| parse_digest(part.digest.as_deref()?).ok();
             if let Some(created) = document.created {
                 return Ok(humantime::parse_rfc3339_weak(&created).ok());
             }
@@ -161,7 +161,7 @@ impl TagAges {
         new: &NewDigest<'_>,
     ) -> Result<Option<ImageDocument>, RequestError> {
         let question = OriginQuestion {
-            client: source.client,
+            client: source.client(),
             method: Method::Get,
             target,
             named: None,

@@ -277,7 +277,7 @@ impl ImageTags {
         limits: &RateLimits,
     ) -> Result<Digest, RequestError> {
         let question = |method| OriginQuestion {
-            client: source.client,
+            client: source.client(),
             method,
             target: target.clone(),
             named: None,

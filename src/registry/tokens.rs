@@ -306,7 +306,7 @@ fn key_of(source: &ImageSource<'_>, credential: Option<&RegistryCredential>) -> 
 
 fn question(source: &ImageSource<'_>, target: Target, max_body_bytes: usize) -> OriginQuestion {
     OriginQuestion {
-        client: source.client,
+        client: source.client(),
         method: Method::Get,
         target,
         named: None,

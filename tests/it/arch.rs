@@ -69,7 +69,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "model",
         ],
     ),
-    ("jobs", &["admin", "gateway", "scrub", "model"]),
+    ("jobs", &["admin", "registry", "gateway", "scrub", "model"]),
     (
         "admin",
         &[

@@ -1,4 +1,4 @@
-//! `millpond ensure`: has a gateway fetch and store files, without a download.
+//! `millpond ensure`: has a gateway fetch and store files and images, without a download.
 //!
 //! The main type is [`Ensure`].
 
@@ -14,9 +14,10 @@ use super::api_client::ApiClient;
 use super::batch::run_all;
 use super::failure::Failure;
 use super::file_request::{GatewayRequest, RequestedPart, active_record};
+use super::image::{ensure_image_of, image_name};
 use super::progress::ProgressBars;
 use super::table::text;
-use super::url_list::UrlArgs;
+use super::url_list::{PlatformArgs, UrlArgs};
 use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, notice};
 use crate::model::{Algorithm, Digest, ExpectedDigests, Hasher, Sha256, WantedFile};
@@ -32,22 +33,33 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
   millpond ensure https://example.org/x-1.0.tar.gz
   millpond ensure -i list.txt --jobs 16 --json
   millpond ensure --lockfile package-lock.json
+  millpond ensure docker://registry.example.org/mill/app:1.0 --platform linux/amd64
   spectool -l x.spec | awk '/^Source/ { print $2 }' | millpond ensure -")]
 pub struct Ensure {
     #[command(flatten)]
     files: UrlArgs,
+    #[command(flatten)]
+    images: PlatformArgs,
 }
 
 impl Ensure {
     /// Runs the command.
     pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> Result<(), Failure> {
-        let files = self.files.files()?;
+        let files = self.files.files_and_images()?;
+        for file in files.iter().filter(|file| file.url.is_image()) {
+            image_name(file)?;
+        }
         let api = ApiClient::new(gateway, form)?;
         let bars = ProgressBars::new(files.len(), form);
         let headers = self.files.headers();
         let (api, headers, shown) = (&api, &headers, &bars);
-        run_all(&files, self.files.jobs, &bars, form, |file| {
-            ensure_file(api, headers, file, shown)
+        let platforms = &self.images.platform;
+        run_all(&files, self.files.jobs, &bars, form, |file| async move {
+            if file.url.is_image() {
+                Box::pin(ensure_image_of(api, headers, file, platforms, shown)).await
+            } else {
+                ensure_file(api, headers, file, shown).await
+            }
         })
         .await
     }

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::api_client::ApiClient;
 use super::failure::Failure;
 use super::table::{ListForm, counted, size_of, text};
-use super::url_list::UrlArgs;
+use super::url_list::{PlatformArgs, UrlArgs};
 use crate::cli::exit::FailureCode;
 use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, Reader, print_line};
@@ -61,6 +61,8 @@ struct StartJob {
     kind: JobKind,
     #[command(flatten)]
     files: UrlArgs,
+    #[command(flatten)]
+    images: PlatformArgs,
     /// Wait for the end of the job; the exit code says whether each URL is done
     #[arg(long)]
     wait: bool,
@@ -130,7 +132,7 @@ impl ManageJobs {
     /// Runs the command.
     pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> Result<(), Failure> {
         let files = match &self.action {
-            Some(Action::Start(start)) => start.files.files()?,
+            Some(Action::Start(start)) => start.files.files_and_images()?,
             _ => Vec::new(),
         };
         let api = ApiClient::new(gateway, form)?;
@@ -189,11 +191,16 @@ impl StartJob {
             let digests = file.expected.iter();
             lines.extend(digests.map(|digest| format!("{digest} {url}")));
         }
-        json!({
+        let mut order = json!({
             "kind": self.kind,
             "targets": lines,
             "concurrency": self.files.jobs,
-        })
+        });
+        // An older gateway does not know the field.
+        if !self.images.platform.is_empty() {
+            order["platforms"] = json!(self.images.platform);
+        }
+        order
     }
 }
 

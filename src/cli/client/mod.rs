@@ -14,6 +14,7 @@ pub mod failure;
 mod fetches;
 mod file_request;
 mod get;
+mod image;
 mod import;
 mod incidents;
 mod jobs;

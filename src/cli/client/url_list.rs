@@ -11,7 +11,8 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use super::failure::Failure;
 use crate::cli::output::notice;
 use crate::lockfile::{RegistryBase, RegistryBases, parse_lockfile};
-use crate::model::{Digest, ExpectedDigests, Sha256, Target, WantedFile};
+use crate::model::{Digest, ExpectedDigests, FileUrl, Sha256, Target, WantedFile};
+use crate::registry::Platform;
 
 /// Bound on a list of URLs, in bytes. Longer lists can be split.
 const MAX_LIST_BYTES: u64 = 16 << 20;
@@ -85,15 +86,29 @@ impl UrlArgs {
     /// Returns all files, each once, in the order of arguments and lines.
     ///
     /// # Errors
-    /// [`Failure`] that names the argument or the line.
+    /// [`Failure`] that names the argument or the line, also if it is a container image.
     pub fn files(&self) -> Result<Vec<WantedFile>, Failure> {
+        let files = self.files_and_images()?;
+        match files.iter().find(|file| file.url.is_image()) {
+            Some(image) => Err(Failure::usage(format!(
+                "{}: images are for millpond ensure, and for jobs that fetch",
+                image.url
+            ))),
+            None => Ok(files),
+        }
+    }
+
+    /// Returns all files and container images, as [`UrlArgs::files`] does.
+    ///
+    /// # Errors
+    /// [`Failure`] that names the argument or the line.
+    pub fn files_and_images(&self) -> Result<Vec<WantedFile>, Failure> {
         let mut files = Vec::new();
         for url in &self.urls {
             if url == "-" {
                 read_list(Path::new("-"), &mut files)?;
             } else {
-                let url = url
-                    .parse()
+                let url = FileUrl::parse_with_image(url)
                     .map_err(|error| Failure::usage(format!("{}: {error}", Target::redact(url))))?;
                 let expected = ExpectedDigests::nothing();
                 files.push(WantedFile { url, expected });
@@ -176,4 +191,12 @@ pub fn read_text(path: &Path) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
     Ok(text)
+}
+
+/// Arguments that choose platforms of container images.
+#[derive(clap::Args)]
+pub struct PlatformArgs {
+    /// Platforms of container images; the default is all platforms
+    #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
+    pub platform: Vec<Platform>,
 }

@@ -14,7 +14,7 @@ use super::query::Query;
 use super::response::{ApiResponse, json_of, ok};
 use crate::admin::{AdminError, ListReader, Operator};
 use crate::gateway::RequestError;
-use crate::jobs::{JobError, JobId, JobKind, JobOrder, Jobs, MAX_TARGETS, Tier};
+use crate::jobs::{JobError, JobId, JobKind, JobOrder, Jobs, MAX_TARGETS, Platform, Tier};
 use crate::model::WantedFile;
 
 /// Bound on the body of an order, in bytes.
@@ -39,7 +39,8 @@ pub struct OrderBody {
     /// Lines as in `list`.
     #[serde(default)]
     targets: Vec<String>,
-    /// One `URL`, or `DIGEST URL`, a line. Empty lines and comments do not count.
+    /// One `URL`, or `DIGEST URL`, a line. Empty lines and comments do not count. For a fetch, a
+    /// URL may be that of a container image: `docker://HOST/NAME:TAG`.
     #[serde(default)]
     list: String,
     /// Targets that the job works on at the same time.
@@ -58,6 +59,9 @@ pub struct OrderBody {
     /// Base URLs of registries that these texts do not contain, such as `cargo=URL`.
     #[serde(default)]
     registries: Vec<String>,
+    /// Platforms of the images in `targets` and `list`, such as `linux/arm64`. Empty: all.
+    #[serde(default)]
+    platforms: Vec<String>,
 }
 
 fn default_concurrency() -> usize {
@@ -177,7 +181,11 @@ fn parse_order(bytes: &[u8]) -> Result<(JobOrder, Vec<String>), AdminError> {
     };
     let named = texts.files(order.kind)?;
     files.extend(named.files);
+    let platforms: Result<Vec<Platform>, _> =
+        order.platforms.iter().map(|text| text.parse()).collect();
+    let platforms = platforms.map_err(|error| bad_order(&error))?;
     let order = JobOrder::new(order.kind, files, order.concurrency, order.to);
+    let order = order.and_then(|order| order.for_platforms(platforms));
     let order = order.map_err(admin_error)?;
     Ok((order, named.notes))
 }

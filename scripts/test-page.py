@@ -45,7 +45,7 @@ BLOCKS = {
     "readiness": "ready", "incidents": "incident", "hits": "BY REQUESTS", "traffic": "SERVED",
     "fetches": "fetch", "failures": "circuit", "disk": "eviction begins at",
     "bucket": "No bucket", "changed": "No target", "mismatches": "No wrong file type",
-    "costs": "upstream", "nodes": "this node", "jobs": "There is no job",
+    "images": "No container image", "costs": "upstream", "nodes": "this node", "jobs": "There is no job",
 }
 
 

@@ -3,6 +3,7 @@
 //!
 //! The main function is [`run_page`].
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,10 @@ use crate::cache::{PinnedUse, RecordStatus};
 use crate::fetch::OpenCircuit;
 use crate::jobs::{JobState, JobView, Jobs};
 use crate::model::{Event, Standing, Target};
+use crate::registry::ContainerImages;
 use crate::ui::{
-    BucketFacts, ChangedTarget, EventNotes, LiveFeed, MAX_JOB_FAILURES, OtherBytes, Snapshot,
+    BucketFacts, ChangedTarget, EventNotes, KnownImages, LiveFeed, MAX_JOB_FAILURES, OtherBytes,
+    ShownImage, Snapshot,
 };
 
 /// Interval of the snapshots.
@@ -28,6 +31,9 @@ const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Age at which changed targets and pins are read again from the disk.
 const REREAD_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Age at which the images are read again. All files of known tags are read for them.
+const IMAGES_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Rows of a table that may have many.
 const MAX_ROWS: usize = 20;
@@ -55,7 +61,7 @@ async fn record_events(notes: EventNotes, mut events: Receiver<Arc<Event>>) {
 async fn publish_snapshots(service: Arc<HttpService>, mut feed: LiveFeed) {
     let mut ticks = interval(SNAPSHOT_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut slow = SlowFacts::default();
+    let (mut slow, mut images) = (SlowFacts::default(), SlowImages::default());
     let mut saving: Option<JoinHandle<()>> = None;
     loop {
         tokio::select! {
@@ -87,6 +93,7 @@ async fn publish_snapshots(service: Arc<HttpService>, mut feed: LiveFeed) {
         snapshot.since_start = since_start;
         snapshot.changed.clone_from(&slow.shown);
         snapshot.pinned = slow.pinned;
+        snapshot.images = images.read(&service.images).await;
         feed.publish(&snapshot);
     }
 }
@@ -128,7 +135,29 @@ async fn read_snapshot(service: &HttpService, feed: &LiveFeed, reader: &ListRead
         scrub: read_round(service).await,
         peers: service.cluster.peers(),
         jobs: read_jobs(&operators.jobs, reader),
+        images: None,
     }
+}
+
+/// Returns the images whose tags were checked last.
+async fn read_images(images: &ContainerImages) -> Option<KnownImages> {
+    let mut listed = images.list().await.ok()?;
+    let total = listed.len();
+    listed.sort_by_key(|image| Reverse(image.checked_at));
+    let mut newest = Vec::new();
+    for image in listed.into_iter().take(MAX_ROWS) {
+        let platforms = images.platforms(&image).await.into_iter().map(|listed| {
+            let platform = listed.platform.as_ref().map(ToString::to_string);
+            (platform.unwrap_or_default(), listed.size_bytes)
+        });
+        newest.push(ShownImage {
+            platforms: platforms.collect(),
+            digest: image.digest.to_string(),
+            checked_at: image.checked_at,
+            name: image.name,
+        });
+    }
+    Some(KnownImages { total, newest })
 }
 
 /// Returns the newest jobs, with as many failures as the page shows.
@@ -154,6 +183,24 @@ fn bucket_facts(service: &HttpService) -> Option<BucketFacts> {
         is_failing_reads: bucket.is_failing(),
         is_failing_writes: bucket.is_failing_writes(),
     })
+}
+
+/// Images that were read a short while ago.
+#[derive(Default)]
+struct SlowImages {
+    known: Option<KnownImages>,
+    read_at: Option<Instant>,
+}
+
+impl SlowImages {
+    async fn read(&mut self, images: &ContainerImages) -> Option<KnownImages> {
+        let is_recent = |read_at: Instant| read_at.elapsed() < IMAGES_INTERVAL;
+        if !self.read_at.is_some_and(is_recent) {
+            self.known = read_images(images).await;
+            self.read_at = Some(Instant::now());
+        }
+        self.known.clone()
+    }
 }
 
 /// Facts that are read from the disk less often than once a second.
@@ -203,7 +250,7 @@ fn undecided(target: &Target, records: &[RecordStatus]) -> Option<ChangedTarget>
         .iter()
         .filter(|status| !status.is_active && status.record.standing == Standing::Witnessed);
     let mut others: Vec<_> = others.map(bytes).collect();
-    others.sort_by_key(|other| std::cmp::Reverse(other.first_seen));
+    others.sort_by_key(|other| Reverse(other.first_seen));
     (!is_decided && !others.is_empty()).then(|| ChangedTarget {
         url: target.redacted(),
         active: active.map(bytes),

@@ -1,6 +1,7 @@
 //! Manifests and blobs for clients: from the store without a token, else from the registry with
 //! one. The main type is [`ContainerImages`].
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -32,7 +33,7 @@ const NOT_STORED: RequestError =
 
 /// Access to the images of all registries.
 pub struct ContainerImages {
-    gateway: Arc<Gateway>,
+    pub(super) gateway: Arc<Gateway>,
     registries: ArcSwap<RegistryTable>,
     tokens: RegistryTokens,
     tags: ImageTags,
@@ -158,6 +159,11 @@ impl ContainerImages {
     ) -> Result<Digest, RequestError> {
         let resolved = self.tags.resolve(source, tag, &self.tokens).await?;
         Ok(resolved.known.digest)
+    }
+
+    /// Returns all known tags with their targets.
+    pub(super) async fn known_tags(&self) -> io::Result<Vec<(Target, KnownTag)>> {
+        self.tags.all().await
     }
 
     /// Has content stored, and returns the number of fetched bytes.

@@ -12,6 +12,7 @@ mod config;
 mod credential;
 mod ensure_image;
 mod error;
+mod image_list;
 mod image_name;
 mod images;
 mod manifest;
@@ -22,6 +23,7 @@ mod reference;
 mod repository;
 mod repository_patterns;
 mod source;
+mod state_files;
 mod stored_image;
 mod table;
 mod tag_age;
@@ -39,6 +41,7 @@ pub use ensure_image::{
     EnsureImageError, EnsuredImage, ImageFault, ImageParts, StoredPart, ensure_image,
 };
 pub use error::{RegistryError, RegistryErrorCode};
+pub use image_list::{ListedImage, ListedPlatform};
 pub use image_name::{ImageName, ImageNameError};
 pub use images::{ContainerImages, ImageContent};
 pub use manifest::{Descriptor, ImageManifest, MAX_MANIFEST_BYTES, ManifestError, ManifestParts};

@@ -147,6 +147,14 @@ impl RegistryTable {
         self.by_name.is_empty()
     }
 
+    /// Returns the name of the registry with this scheme, host and port.
+    #[must_use]
+    pub fn name_of(&self, base: &str) -> Option<&str> {
+        let mut registries = self.by_name.values();
+        let found = registries.find(|registry| registry.base == base);
+        found.map(|registry| registry.name.as_str())
+    }
+
     /// Returns whether a client may have an object by its digest alone, which has these targets on
     /// record. Without any target, the object may be that of a private image.
     #[must_use]

@@ -4,6 +4,7 @@
 //! A tag is a target of class `revalidate`. Its manifest is stored under its digest, so that only
 //! the digest is asked for, by HEAD. The main type is [`ImageTags`].
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -219,6 +220,11 @@ impl ImageTags {
                 None => None,
             },
         }
+    }
+
+    /// Returns all known tags with their targets.
+    pub async fn all(&self) -> io::Result<Vec<(Target, KnownTag)>> {
+        self.store.all().await
     }
 
     /// Returns the last known digest, if it may answer in place of this error.

@@ -26,7 +26,7 @@ pub use live::{EventNotes, LiveFeed, LivePage, PageLine, PageRights, Viewer};
 pub use search::{MAX_QUERY_BYTES, SearchResults};
 pub use series::{Period, PeriodTraffic};
 pub use shell::{PublicStatus, render_shell};
-pub use snapshot::{BucketFacts, ChangedTarget, OtherBytes, Snapshot};
+pub use snapshot::{BucketFacts, ChangedTarget, KnownImages, OtherBytes, ShownImage, Snapshot};
 pub use story::TargetStory;
 pub use target_index::{IndexedTarget, TargetIndex};
 pub use traffic_history::HistoryFile;

@@ -46,7 +46,8 @@ const BEFORE_SEARCH: [BlockPlace; 10] = [
     place("mismatches", "Wrong file types and digests", "whole"),
 ];
 
-const AFTER_SEARCH: [BlockPlace; 2] = [
+const AFTER_SEARCH: [BlockPlace; 3] = [
+    place("images", "Container images", "whole"),
     place("costs", "Hosts and clients", "whole"),
     place("nodes", "Nodes", "whole"),
 ];

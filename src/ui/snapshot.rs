@@ -46,6 +46,28 @@ pub struct Snapshot {
     pub peers: Vec<PeerView>,
     /// Newest first.
     pub jobs: Vec<JobView>,
+    /// `None` if the known tags cannot be read.
+    pub images: Option<KnownImages>,
+}
+
+/// Container images whose tags are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownImages {
+    pub total: usize,
+    /// Those that were checked last, the newest first.
+    pub newest: Vec<ShownImage>,
+}
+
+/// A container image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownImage {
+    /// `HOST/NAME:TAG`.
+    pub name: String,
+    pub digest: String,
+    /// `None` for an adopted image.
+    pub checked_at: Option<SystemTime>,
+    /// Platforms with their sizes, which are known if the manifest is stored.
+    pub platforms: Vec<(String, Option<u64>)>,
 }
 
 /// State of the bucket.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::api_client::ApiClient;
 use super::failure::Failure;
+use super::ls_images::list_images;
 use super::table::{ListForm, SizeForm, counted, text};
 use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, Reader, print_line};
@@ -32,9 +33,14 @@ const SORTS: [&str; 8] = [
   millpond ls --prefix https://example.org/pub/ --older-than 90days --json
   millpond ls --bytes | sort -k2 -n
   millpond ls --total
+  millpond ls --images --name mill/app
 
 A terminal shows a header, short digests, ages and totals. A pipe gets whole digests and dates, and
 neither header nor totals. --json is the form for programs.")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
 pub struct Ls {
     /// Only files of this host
     #[arg(long, value_name = "HOST")]
@@ -66,6 +72,13 @@ pub struct Ls {
     /// Only print the totals
     #[arg(long)]
     total: bool,
+    /// List container images, with the platforms and sizes that their manifests state
+    #[arg(long, conflicts_with_all = ["host", "prefix", "sha256", "class", "older_than",
+        "newer_than", "pinned", "sort", "total"])]
+    images: bool,
+    /// Only container images of this registry
+    #[arg(long, value_name = "HOST", requires = "images")]
+    registry: Option<String>,
     #[command(flatten)]
     sizes: SizeForm,
 }
@@ -118,6 +131,10 @@ impl Ls {
     pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> Result<(), Failure> {
         let filters = self.filters();
         let api = ApiClient::new(gateway, form)?;
+        if self.images {
+            let filters = (self.name.as_deref(), self.registry.as_deref());
+            return list_images(&api, filters, self.sizes).await;
+        }
         let list = ListForm::of_stdout();
         let (mut after, mut totals) = (None::<String>, Totals::default());
         if list == ListForm::Terminal && form == OutputForm::Text && !self.total {

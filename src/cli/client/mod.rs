@@ -19,6 +19,7 @@ mod import;
 mod incidents;
 mod jobs;
 mod ls;
+mod ls_images;
 mod part_file;
 mod piece_download;
 mod piece_plan;

@@ -8,6 +8,7 @@ mod catalog;
 mod events;
 mod fetches;
 mod host_totals;
+mod images;
 mod incidents;
 mod job_input;
 mod job_views;
@@ -69,6 +70,7 @@ enum Resource {
     /// Facts that peers read.
     Node,
     Nodes,
+    Images,
     Fetches,
     Jobs,
     Job(JobId),
@@ -179,6 +181,10 @@ async fn read(
         Resource::Stats => stats::show(service, origin, permission, query).await,
         Resource::Node => node::show(service, &permission.into_reader()?, query),
         Resource::Nodes => nodes::list(service, &permission.into_reader()?, query),
+        Resource::Images => {
+            let reader = permission.into_reader()?;
+            images::list((admin, &service.images), &reader, query).await
+        }
         Resource::Fetches => fetches::list(admin, &permission.into_reader()?, query),
         Resource::Jobs => jobs::list(&service.operators.jobs, &permission.into_reader()?, query),
         Resource::Job(id) => jobs::show(
@@ -286,6 +292,7 @@ impl Resource {
             "stats" => Ok(Self::Stats),
             "node" => Ok(Self::Node),
             "nodes" => Ok(Self::Nodes),
+            "images" => Ok(Self::Images),
             "fetches" => Ok(Self::Fetches),
             "jobs" => Ok(Self::Jobs),
             "events" => Ok(Self::Events),
@@ -314,6 +321,7 @@ impl Resource {
             | Self::Stats
             | Self::Node
             | Self::Nodes
+            | Self::Images
             | Self::Fetches
             | Self::Events
             | Self::Description => "GET, HEAD",
@@ -373,7 +381,8 @@ mod tests {
             Resource::Incidents => ("/api/v1/incidents", Some(Resource::Stats)),
             Resource::Stats => ("/api/v1/stats", Some(Resource::Node)),
             Resource::Node => ("/api/v1/node", Some(Resource::Nodes)),
-            Resource::Nodes => ("/api/v1/nodes", Some(Resource::Fetches)),
+            Resource::Nodes => ("/api/v1/nodes", Some(Resource::Images)),
+            Resource::Images => ("/api/v1/images", Some(Resource::Fetches)),
             Resource::Fetches => ("/api/v1/fetches", Some(Resource::Jobs)),
             Resource::Jobs => ("/api/v1/jobs", Some(Resource::Job(job()))),
             Resource::Job(_) => ("/api/v1/jobs/{id}", Some(Resource::Events)),

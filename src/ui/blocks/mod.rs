@@ -5,6 +5,7 @@ mod content;
 mod costs;
 mod fetches;
 mod health;
+mod images;
 mod incidents;
 mod jobs;
 mod storage;
@@ -20,7 +21,7 @@ use super::snapshot::Snapshot;
 type Render = fn(&Snapshot) -> Markup;
 
 /// Identities and makers of all blocks.
-const BLOCKS: [(&str, Render); 13] = [
+const BLOCKS: [(&str, Render); 14] = [
     ("readiness", health::readiness),
     ("incidents", incidents::incidents),
     ("hits", traffic::hits),
@@ -31,6 +32,7 @@ const BLOCKS: [(&str, Render); 13] = [
     ("bucket", storage::bucket),
     ("changed", content::changed),
     ("mismatches", content::mismatches),
+    ("images", images::images),
     ("costs", costs::costs),
     ("nodes", health::nodes),
     ("jobs", jobs::jobs),

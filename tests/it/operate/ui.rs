@@ -18,7 +18,7 @@ const READER: &str = "a-token-of-a-reader";
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 /// Blocks of the page in their order.
-const BLOCKS: [&str; 13] = [
+const BLOCKS: [&str; 14] = [
     "readiness",
     "incidents",
     "hits",
@@ -29,6 +29,7 @@ const BLOCKS: [&str; 13] = [
     "bucket",
     "changed",
     "mismatches",
+    "images",
     "costs",
     "nodes",
     "jobs",

@@ -6,6 +6,7 @@ mod content;
 mod credentials;
 mod denied_digests;
 mod egress;
+mod image_list;
 mod min_age;
 mod names;
 mod preheat;

@@ -11,8 +11,8 @@ use std::sync::LazyLock;
 use utoipa::OpenApi;
 
 use super::{
-    catalog, events, fetches, incidents, job_views, jobs, list_order, metalink, node, nodes,
-    objects, pins, refresh, stats, targets,
+    catalog, events, fetches, images, incidents, job_views, jobs, list_order, metalink, node,
+    nodes, objects, pins, refresh, stats, targets,
 };
 use crate::http::error_response::Problem;
 use completion::Completion;
@@ -53,6 +53,7 @@ pub use pages::PATH;
         stats::show,
         node::show,
         nodes::list,
+        images::list,
     ),
     // The schemas of parameters are not found by themselves.
     components(schemas(
@@ -68,6 +69,7 @@ pub use pages::PATH;
         (name = "targets", description = "URLs that Millpond has fetched"),
         (name = "pins", description = "Targets whose bytes an operator has fixed"),
         (name = "catalog", description = "Files by name and by digest"),
+        (name = "images", description = "Container images whose tags are known"),
         (name = "fetches", description = "In-flight fetches"),
         (name = "jobs", description = "Lists of targets that are worked on in the background"),
         (name = "incidents", description = "Failures of hosts and of the gateway itself"),

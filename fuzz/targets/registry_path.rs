@@ -24,6 +24,9 @@ fuzz_target!(|text: &str| {
             Ok(RegistryResource::Manifest { name, reference }) => table
                 .resolve(namespace, name)
                 .and_then(|(registry, name)| registry.manifest(&name, &reference)),
+            Ok(RegistryResource::Referrers { name, subject }) => table
+                .resolve(namespace, name)
+                .and_then(|(registry, name)| registry.referrers(&name, &subject)),
             Ok(RegistryResource::Version) => return,
             Err(error) => Err(error),
         };

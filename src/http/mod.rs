@@ -43,6 +43,7 @@ mod parse_request;
 mod proxy_endpoint;
 mod proxy_header;
 mod registry_endpoint;
+mod registry_referrers;
 mod render;
 mod render_observed;
 mod rendered_response;

@@ -11,6 +11,7 @@ use super::access_log::LogUri;
 use super::client_info::{RequestOrigin, TargetForm};
 use super::login::require_user;
 use super::parse_request::{read_cache_request, reject_unreadable};
+use super::registry_referrers::{ReferrerRequest, referrers_page};
 use super::request_guard::RequestGuard;
 use super::responder::Responder;
 use super::state::HttpService;
@@ -21,8 +22,8 @@ use crate::limits::{RequestCount, TransferKind};
 use crate::metrics::RequestEndpoint;
 use crate::model::{Digest, Target};
 use crate::registry::{
-    ContainerRegistry, ImageContent, ImageReader, ImageReference, ImageSource, RegistryError,
-    RegistryErrorCode, RegistryPath, RegistryResource, RepositoryName,
+    ContainerRegistry, ImageContent, ImageReader, ImageReference, ImageSource, ReferrerList,
+    RegistryError, RegistryErrorCode, RegistryPath, RegistryResource, RepositoryName,
 };
 
 /// Version of the protocol, which clients look for.
@@ -49,6 +50,14 @@ pub struct RegistryRequest<'a> {
 enum ImagePart {
     Version,
     Content(Box<ContentRequest>),
+    Referrers(Box<ReferrerRequest>),
+}
+
+/// Answer for a part.
+enum ImageAnswer {
+    Version,
+    Content(Box<ImageContent>),
+    Referrers(ReferrerList),
 }
 
 /// Request for a manifest or a blob.
@@ -101,6 +110,7 @@ pub async fn serve(registry: RegistryRequest<'_>, guard: RequestGuard) -> HttpRe
     let read = registry.read().await;
     let uri = match &read {
         Ok(ImagePart::Content(content)) => LogUri::Target(content.request.target.clone()),
+        Ok(ImagePart::Referrers(list)) => LogUri::Target(list.target.clone()),
         Ok(ImagePart::Version) | Err(_) => Target::redact(origin.form.as_str()).into(),
     };
     let method = request.method().as_str();
@@ -108,11 +118,7 @@ pub async fn serve(registry: RegistryRequest<'_>, guard: RequestGuard) -> HttpRe
         .begin_log(origin.client, RequestEndpoint::Registry, method, uri)
         .with_user_agent(request.headers());
     let got = match read {
-        Ok(ImagePart::Version) => Ok(None),
-        Ok(ImagePart::Content(content)) => match Box::pin(content.get(service)).await {
-            Ok(content) => Ok(Some(content)),
-            Err(error) => Err(Refusal::from(error)),
-        },
+        Ok(part) => part.get(service).await.map_err(Refusal::from),
         Err(refusal) => Err(refusal),
     };
     let code = match &got {
@@ -123,16 +129,34 @@ pub async fn serve(registry: RegistryRequest<'_>, guard: RequestGuard) -> HttpRe
     let responder =
         Responder::new(request, service, Endpoint::Gateway, log, guard).for_registry(code);
     let mut response = match got {
-        Ok(None) => responder.send_page(version_page()),
-        Ok(Some(ImageContent { download, digest })) => {
+        Ok(ImageAnswer::Version) => responder.send_page(version_page()),
+        Ok(ImageAnswer::Content(content)) => {
+            let ImageContent { download, digest } = *content;
             let mut response = responder.send_download(download);
             add_digest(&mut response, &digest);
             response
         }
+        Ok(ImageAnswer::Referrers(list)) => responder.send_page(referrers_page(list)),
         Err(refusal) => responder.send_error(&refusal.error),
     };
     response.headers_mut().insert(API_VERSION, VERSION);
     response
+}
+
+impl ImagePart {
+    async fn get(self, service: &HttpService) -> Result<ImageAnswer, RequestError> {
+        Ok(match self {
+            Self::Version => ImageAnswer::Version,
+            Self::Content(request) => {
+                let content = Box::pin(request.get(service)).await?;
+                ImageAnswer::Content(Box::new(content))
+            }
+            Self::Referrers(request) => {
+                let list = request.get(service).await;
+                ImageAnswer::Referrers(list.map_err(as_registry_error)?)
+            }
+        })
+    }
 }
 
 impl ContentRequest {
@@ -192,6 +216,20 @@ impl RegistryRequest<'_> {
                 request.delivery = FileDelivery::Direct;
                 request.method = RequestMethod::Get;
                 Ok(content(registry, name, digest, request))
+            }
+            RegistryResource::Referrers { name, subject } => {
+                let (registry, name) = resolve(name)?;
+                let target = registry.referrers(&name, subject)?;
+                let request = self.cache_request(target, None)?;
+                Ok(ImagePart::Referrers(Box::new(ReferrerRequest {
+                    registry,
+                    name,
+                    subject: subject.clone(),
+                    artifact_type: path.artifact_type.as_deref().map(str::to_owned),
+                    target: request.target,
+                    client: request.client,
+                    only_if_cached: request.only_if_cached,
+                })))
             }
         }
     }

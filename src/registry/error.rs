@@ -57,7 +57,7 @@ impl RegistryError {
                 "the operator of this gateway has not allowed this repository (registries)"
             }
             Self::Unsupported => {
-                "this gateway has manifests and blobs only; for anything else, use the registry"
+                "manifests, blobs and referrers are served; for anything else, use the registry"
             }
         }
     }

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use super::access_attempts::{AccessAttempts, is_denial};
 use super::rate_limits::{RateLimit, RateLimits};
 use super::reference::ImageReference;
+use super::referrer_store::{ReferrerStore, Referrers};
 use super::source::ImageSource;
 use super::table::RegistryTable;
 use super::tag_store::KnownTag;
@@ -35,8 +36,9 @@ const NOT_STORED: RequestError =
 pub struct ContainerImages {
     pub(super) gateway: Arc<Gateway>,
     registries: ArcSwap<RegistryTable>,
-    tokens: RegistryTokens,
+    pub(super) tokens: RegistryTokens,
     tags: ImageTags,
+    pub(super) referrers: Referrers,
 }
 
 /// A manifest or a blob.
@@ -46,7 +48,7 @@ pub struct ImageContent {
 }
 
 impl ContainerImages {
-    /// Creates the access. The known tags are in `state_dir`.
+    /// Creates the access. The known tags and referrers are in `state_dir`.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, state_dir: &Path, registries: RegistryTable) -> Self {
         let limits = Arc::new(RateLimits::default());
@@ -54,6 +56,7 @@ impl ContainerImages {
             registries: ArcSwap::from_pointee(registries),
             tokens: RegistryTokens::new(Arc::clone(&gateway), limits),
             tags: ImageTags::new(Arc::clone(&gateway), state_dir),
+            referrers: Referrers::new(ReferrerStore::new(state_dir)),
             gateway,
         }
     }
@@ -164,6 +167,11 @@ impl ContainerImages {
     /// Returns all known tags with their targets.
     pub(super) async fn known_tags(&self) -> io::Result<Vec<(Target, KnownTag)>> {
         self.tags.all().await
+    }
+
+    /// Returns whether a credential has given the digest of a tag. `tag` is its target.
+    pub(super) async fn is_private_tag(&self, tag: &Target) -> bool {
+        self.tags.is_private(tag).await
     }
 
     /// Has content stored, and returns the number of fetched bytes.

@@ -14,11 +14,16 @@ const ROOT: &str = "/v2";
 /// Parameter in which containerd names the registry of a request.
 const NAMESPACE: &str = "ns";
 
+/// Parameter with the type of the referrers that a client asks for.
+const ARTIFACT_TYPE: &str = "artifactType";
+
 /// Path and query of a request below `/v2/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryPath<'a> {
     /// The registry that the query names.
     pub namespace: Option<Cow<'a, str>>,
+    /// Type of the referrers that the query asks for.
+    pub artifact_type: Option<Cow<'a, str>>,
     pub resource: Result<RegistryResource<'a>, RegistryError>,
 }
 
@@ -37,6 +42,12 @@ pub enum RegistryResource<'a> {
         name: &'a str,
         reference: ImageReference,
     },
+    /// List of the manifests that refer to a manifest, such as signatures.
+    Referrers {
+        /// Name of the repository. The first segment may name the registry.
+        name: &'a str,
+        subject: Digest,
+    },
 }
 
 impl<'a> RegistryPath<'a> {
@@ -53,10 +64,15 @@ impl<'a> RegistryPath<'a> {
             Some("") => Ok(RegistryResource::Version),
             Some(rest) => RegistryResource::parse(rest),
         };
-        let mut parameters = form_urlencoded::parse(query.as_bytes());
-        let namespace = parameters.find(|(name, _)| name == NAMESPACE);
+        let parameter = |wanted: &str| {
+            let mut parameters = form_urlencoded::parse(query.as_bytes());
+            parameters
+                .find(|(name, _)| name == wanted)
+                .map(|(_, value)| value)
+        };
         Some(Self {
-            namespace: namespace.map(|(_, value)| value),
+            namespace: parameter(NAMESPACE),
+            artifact_type: parameter(ARTIFACT_TYPE).filter(|value| !value.is_empty()),
             resource,
         })
     }
@@ -67,7 +83,9 @@ impl<'a> RegistryPath<'a> {
         match &self.resource {
             Ok(RegistryResource::Version) => RegistryErrorCode::Unsupported,
             Ok(RegistryResource::Blob { .. }) => RegistryErrorCode::BlobUnknown,
-            Ok(RegistryResource::Manifest { .. }) => RegistryErrorCode::ManifestUnknown,
+            Ok(RegistryResource::Manifest { .. } | RegistryResource::Referrers { .. }) => {
+                RegistryErrorCode::ManifestUnknown
+            }
             Err(error) => error.code(),
         }
     }
@@ -87,6 +105,10 @@ impl<'a> RegistryResource<'a> {
             "manifests" => Ok(Self::Manifest {
                 name,
                 reference: ImageReference::parse(&last)?,
+            }),
+            "referrers" => Ok(Self::Referrers {
+                name,
+                subject: parse_digest(&last)?,
             }),
             _ => Err(RegistryError::Unsupported),
         }

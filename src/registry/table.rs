@@ -288,6 +288,18 @@ impl ContainerRegistry {
         self.target(&format!("{name}/manifests/{reference}"))
     }
 
+    /// Returns the target of the list of referrers of a manifest.
+    ///
+    /// # Errors
+    /// As [`ContainerRegistry::blob`].
+    pub fn referrers(
+        &self,
+        name: &RepositoryName,
+        subject: &Digest,
+    ) -> Result<Target, RegistryError> {
+        self.target(&format!("{name}/referrers/{subject}"))
+    }
+
     fn target(&self, path: &str) -> Result<Target, RegistryError> {
         Target::parse(&format!("{}/v2/{path}", self.base)).map_err(|_| RegistryError::Name)
     }

@@ -30,7 +30,7 @@ use crate::policy::{ContentAudience, UpstreamAccess};
 const KNOWN_TAG_WAIT: Duration = Duration::from_secs(2);
 
 /// Wait for a registry if no digest is known. Clients have given up or retried by then.
-const UNKNOWN_TAG_WAIT: Duration = Duration::from_secs(10);
+pub(super) const UNKNOWN_TAG_WAIT: Duration = Duration::from_secs(10);
 
 /// Error for an unknown tag that is not asked for.
 const PAUSED: RequestError =
@@ -319,7 +319,7 @@ impl ResolvedTag {
 }
 
 /// Returns the target under which an answer for a tag is stored.
-fn stored_target(target: &Target, audience: ContentAudience) -> Option<Target> {
+pub(super) fn stored_target(target: &Target, audience: ContentAudience) -> Option<Target> {
     match audience {
         ContentAudience::Everyone => Some(target.clone()),
         ContentAudience::Permitted => target.to_private(),

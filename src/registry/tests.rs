@@ -182,7 +182,7 @@ fn paths_name_manifests_and_blobs() {
         ("/v2/a/manifests/.x", RegistryError::Tag),
         ("/v2/a/tags/list", RegistryError::Unsupported),
         ("/v2/_catalog", RegistryError::Unsupported),
-        ("/v2/a/referrers/sha256:ab", RegistryError::Unsupported),
+        ("/v2/a/referrers/sha256:ab", RegistryError::Digest),
     ] {
         assert_eq!(resource(path), Some(Err(error)), "{path}");
     }
@@ -190,4 +190,21 @@ fn paths_name_manifests_and_blobs() {
     assert_eq!(resource(&upper), Some(Err(RegistryError::Digest)));
     let namespace = RegistryPath::parse("/v2/a/manifests/x?a=1&ns=127.0.0.1%3A5000").unwrap();
     assert_eq!(namespace.namespace.as_deref(), Some("127.0.0.1:5000"));
+}
+
+#[test]
+fn referrers_have_digests_and_types() {
+    let path = format!("/v2/a/b/referrers/{DIGEST}?artifactType=application%2Fx%2Bjson&ns=r");
+    let parsed = RegistryPath::parse(&path).unwrap();
+    assert_eq!(parsed.artifact_type.as_deref(), Some("application/x+json"));
+    let subject = parse_digest(DIGEST).unwrap();
+    let name = "a/b";
+    assert_eq!(
+        parsed.resource,
+        Ok(RegistryResource::Referrers { name, subject })
+    );
+    for path in ["/v2/a/referrers/latest", "/v2/a/referrers/"] {
+        let parsed = RegistryPath::parse(path).unwrap();
+        assert_eq!(parsed.resource, Err(RegistryError::Digest), "{path}");
+    }
 }

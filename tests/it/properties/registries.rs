@@ -68,6 +68,9 @@ proptest! {
                 let resolved = table.resolve(namespace, name);
                 resolved.and_then(|(registry, name)| registry.manifest(&name, &reference))
             }
+            Ok(RegistryResource::Referrers { name, subject }) => table
+                .resolve(namespace, name)
+                .and_then(|(registry, name)| registry.referrers(&name, &subject)),
             Ok(RegistryResource::Version) | Err(_) => return Ok(()),
         };
         if let Ok(target) = target {

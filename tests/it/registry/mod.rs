@@ -13,6 +13,7 @@ mod preheat;
 mod private_images;
 mod rate_limits;
 mod real_registry;
+mod referrers;
 mod stage;
 mod tags;
 mod test_image;

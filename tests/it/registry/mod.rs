@@ -12,6 +12,7 @@ mod names;
 mod preheat;
 mod private_images;
 mod rate_limits;
+mod pulls;
 mod real_registry;
 mod referrers;
 mod stage;

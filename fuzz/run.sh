@@ -14,7 +14,7 @@ target_dir=${CARGO_TARGET_DIR:-target}
 targets=(
     request_target request_scanner response_head ftp_replies api_query
     proxy_header record pins config spec lockfile index catalog_list
-    registry_path metalink
+    registry_path metalink image_archive
 )
 usage="usage: fuzz/run.sh $(IFS='|'; echo "${targets[*]}")|all [SECONDS|FILE]"
 what=${1:?$usage}

@@ -14,19 +14,20 @@ use super::error::AdoptError;
 use super::folder_walk::FoundFile;
 use super::known_sources::KnownSources;
 use super::open_writers::OpenWriters;
+use super::publish_target::{TargetState, publish, state_of};
 use super::read_source::{ReadSource, read_source};
 use super::report::{AdoptOutcome, FileReport, StoredHow};
 use super::skipped::SkipReason;
 use super::stage_source::{StageServices, stage_source};
 use super::stop_flag::StopFlag;
 use super::target_choice::{ChosenTargets, TargetChoice};
-use crate::cache::{Cache, FirstPublished, Sealed, TargetLookup};
+use crate::cache::Cache;
 use crate::fetch::{FormatEnd, find_format_end};
-use crate::model::{Record, RecordSource, Sha256, StoredHeaders, Target};
+use crate::model::{Record, RecordSource, StoredHeaders, Target};
 use crate::policy::{Admitted, Policy};
 
 /// Source in the records of adopted files.
-const ADOPT_SOURCE: &str = "adopt";
+pub const ADOPT_SOURCE: &str = "adopt";
 
 /// Files that are stored at the same time have different first digits of their digests. So a file
 /// with two names is stored once.
@@ -70,13 +71,6 @@ pub struct Adopter {
     root: PathBuf,
     writers: Arc<OpenWriters>,
     turns: [Mutex<()>; TURNS],
-}
-
-/// State of the targets of a file.
-enum TargetState {
-    /// The target is answered with the bytes.
-    Present,
-    Absent,
 }
 
 impl Adopter {
@@ -183,9 +177,10 @@ impl Adopter {
         let sha256 = read.digests.sha256;
         let turn = usize::from(sha256.as_bytes()[0]) % TURNS;
         let _turn = self.turns[turn].lock().await;
+        let (cache, pin) = (&self.services.cache, self.options.pin);
         let mut absent = Vec::new();
         for target in chosen.targets() {
-            match self.state_of(target, sha256).await? {
+            match state_of(cache, target, sha256, pin).await? {
                 TargetState::Present => {}
                 TargetState::Absent => absent.push(target),
             }
@@ -199,7 +194,7 @@ impl Adopter {
         let mut how = StoredHow::Recorded;
         for target in absent {
             let record = record_of(target, found, read);
-            if self.publish(None, record.clone()).await? {
+            if publish(cache, None, record.clone(), pin).await? {
                 continue;
             }
             let services = StageServices {
@@ -209,50 +204,10 @@ impl Adopter {
                 link: self.options.mode == AdoptMode::Link,
             };
             let (sealed, staged_how) = stage_source(services, found, sha256).await?;
-            self.publish(Some(sealed), record).await?;
+            publish(cache, Some(sealed), record, pin).await?;
             how = staged_how;
         }
         Ok(AdoptOutcome::Stored(how))
-    }
-
-    /// Returns the state of a target, here and in the bucket.
-    ///
-    /// # Errors
-    /// [`AdoptError::OtherBytes`] if it is answered with other bytes.
-    async fn state_of(&self, target: &Target, sha256: Sha256) -> Result<TargetState, AdoptError> {
-        let cache = &self.services.cache;
-        let answer = match cache.lookup_uncached(target).await? {
-            TargetLookup::NeverStored => return Ok(TargetState::Absent),
-            TargetLookup::Known(known) if known.active().sha256 == sha256 => {
-                let is_stored = cache.admin().can_serve(known.active()).await?;
-                let is_pinned = known.is_pinned() || !self.options.pin;
-                return Ok(if is_stored && is_pinned {
-                    TargetState::Present
-                } else {
-                    TargetState::Absent
-                });
-            }
-            TargetLookup::Known(known) => known.active().sha256,
-            TargetLookup::Unreadable { record, .. } if record.sha256 == sha256 => {
-                return Ok(TargetState::Absent);
-            }
-            TargetLookup::Unreadable { record, .. } => record.sha256,
-        };
-        Err(AdoptError::OtherBytes {
-            target: target.clone(),
-            sha256: answer,
-        })
-    }
-
-    /// Publishes a record. Returns false if its object is not stored, and there is no body.
-    async fn publish(&self, sealed: Option<Sealed>, record: Record) -> Result<bool, AdoptError> {
-        let target = record.target.clone();
-        let files = self.services.cache.own_files();
-        match files.publish(sealed, record, self.options.pin).await? {
-            FirstPublished::Answers => Ok(true),
-            FirstPublished::NoObject => Ok(false),
-            FirstPublished::OtherBytes(sha256) => Err(AdoptError::OtherBytes { target, sha256 }),
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::cache::{CacheError, DiskError};
 use crate::model::{Digest, Sha256, Target};
 use crate::policy::PolicyDenied;
+use crate::registry::ManifestError;
 
 /// Error returned when the folder itself cannot be adopted. The caller must change the arguments.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,16 @@ pub enum AdoptError {
     OtherBytes { target: Target, sha256: Sha256 },
     #[error(transparent)]
     Denied(#[from] PolicyDenied),
+    #[error("it is missing in the layout or archive")]
+    MissingPart,
+    #[error("its part {0} was not stored, so that it is not stored either")]
+    Incomplete(Digest),
+    #[error("{0}")]
+    Manifest(ManifestError),
+    #[error("the name is too long for a URL")]
+    WrongName,
+    #[error("files of this URL are not stored; `millpond explain` shows why")]
+    NotStorable,
     #[error("no space is left in the cache; raise cache.max_size, or remove files")]
     NoSpace,
     #[error("{0}")]
@@ -74,6 +85,11 @@ impl AdoptError {
             | Self::WrongFileType
             | Self::OtherDigest { .. }
             | Self::OtherBytes { .. }
+            | Self::MissingPart
+            | Self::Incomplete(_)
+            | Self::Manifest(_)
+            | Self::WrongName
+            | Self::NotStorable
             | Self::Denied(_) => false,
         }
     }
@@ -85,6 +101,7 @@ impl AdoptError {
             Self::Unreadable(error) => error.kind().to_string(),
             Self::OtherDigest { .. } => "another digest than a list states".to_owned(),
             Self::OtherBytes { .. } => "the URL has other bytes".to_owned(),
+            Self::Incomplete(_) => "a part was not stored".to_owned(),
             Self::Cache(_) => "the cache failed".to_owned(),
             other => other.to_string(),
         }

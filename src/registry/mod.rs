@@ -57,3 +57,4 @@ pub use repository_patterns::RepositoryPatterns;
 pub use source::{ImageReader, ImageSource};
 pub use stored_image::ImagePreheater;
 pub use table::{ContainerRegistry, RegistryTable};
+pub use tag_store::{AdoptedTag, TagStore};

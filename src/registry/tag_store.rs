@@ -47,6 +47,15 @@ impl KnownTag {
     }
 }
 
+/// Result for a tag whose image was adopted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdoptedTag {
+    /// The tag has the digest of the image now, or had it before.
+    New,
+    /// The registry has stated another digest before.
+    Other(Digest),
+}
+
 /// The files of all tags.
 #[derive(Debug, Clone)]
 pub struct TagStore {
@@ -124,6 +133,30 @@ impl TagStore {
         if let Err(error) = written.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
             tracing::warn!(%error, "a tag cannot be written, its registry will be asked again");
         }
+    }
+
+    /// Writes the tag of an adopted image, unless it is known. The registry is asked for it by the
+    /// next request, and the image is served if the registry is away.
+    ///
+    /// # Errors
+    /// The error of the disk.
+    pub async fn adopt(&self, target: &Target, digest: &Digest) -> io::Result<AdoptedTag> {
+        let (files, target, digest) = (self.files.clone(), target.clone(), digest.clone());
+        let write = move || match read_file(&files.path(&target), &target) {
+            Ok(known) if known.digest == digest => Ok(AdoptedTag::New),
+            Ok(known) => Ok(AdoptedTag::Other(known.digest)),
+            Err(_) => {
+                let adopted = KnownTag {
+                    digest,
+                    previous: None,
+                    checked_at: SystemTime::UNIX_EPOCH,
+                };
+                write_file(&files, &target, &adopted)?;
+                Ok(AdoptedTag::New)
+            }
+        };
+        let written = spawn_blocking(write).await;
+        written.unwrap_or_else(|panic| Err(io::Error::other(panic)))
     }
 
     /// Removes a tag that its registry has deleted.

@@ -83,6 +83,10 @@ const MODULES: &[(&str, &[&str])] = &[
             "model",
         ],
     ),
+    (
+        "adopt",
+        &["registry", "catalog", "fetch", "cache", "policy", "model"],
+    ),
     ("registry", &["gateway", "policy", "limits", "model"]),
     (
         "gateway",
@@ -100,7 +104,6 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("dialects", &["catalog", "model"]),
-    ("adopt", &["catalog", "fetch", "cache", "policy", "model"]),
     ("catalog", &["cache", "model"]),
     ("indexes", &["model"]),
     ("scrub", &["fetch", "cache", "disk", "model"]),

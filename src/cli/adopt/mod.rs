@@ -3,6 +3,7 @@
 //!
 //! The main type is [`Adopt`].
 
+mod images;
 mod known_lists;
 mod printer;
 mod stop_signal;
@@ -24,11 +25,12 @@ use super::file_rights;
 use super::output::OutputForm;
 use crate::adopt::{
     AdoptMode, AdoptOptions, AdoptServices, Adopter, ExcludedFiles, FolderError, FolderScan,
-    ScanEnd, StopFlag, WatchMemory,
+    ImageFiles, KnownSources, ScanEnd, StopFlag, WatchMemory,
 };
 use crate::cache::{Cache, OpenMode};
 use crate::config::Config;
 use crate::model::{EventSink, HumanDuration};
+use images::{ImageArgs, adopt_images};
 use known_lists::{KnownLists, ListArgs};
 use printer::AdoptPrinter;
 use stop_signal::StopSignal;
@@ -48,11 +50,15 @@ const REST_PER_SCAN: u32 = 9;
   millpond adopt ~/rpmbuild/SOURCES --specs ~/rpmbuild/SPECS --config millpond.toml
   millpond adopt /var/cache/distfiles --list /var/db/repos/gentoo --dry-run
   millpond adopt /srv/dl --list /srv/buildroot/package --watch
+  millpond adopt app.tar --image registry.example.org/mill/app:1.0
 
 The command works on the cache folder of this machine (cache.dir), beside the processes that serve
 it. Files are copied, or share their blocks where the file system can do so (btrfs, XFS). They are
 pinned, and never replace stored bytes. A file without a URL is found by its name and its digests
 below /mirror/, and as an object of the API.
+
+A folder with the file oci-layout, and a tar archive of docker save or skopeo, are container images.
+Their parts are stored as those of a registry of the configuration, and pulled below /v2/.
 
 Exit codes: 0 all files are stored or skipped, 1 some could not be taken, 4 the bytes of some are
 not those that a list states or that are stored. A watch that a signal ends exits with 0.")]
@@ -61,10 +67,12 @@ not those that a list states or that are stored. A watch that a signal ends exit
     reason = "each is an option of the command line"
 )]
 pub struct Adopt {
-    /// Folder with the files
+    /// Folder with the files, or layout or archive of container images
     folder: PathBuf,
     #[command(flatten)]
     lists: ListArgs,
+    #[command(flatten)]
+    images: ImageArgs,
     /// Follow the folder until SIGINT or SIGTERM, and take new files once they are complete
     #[arg(long)]
     watch: bool,
@@ -130,10 +138,23 @@ impl Adopt {
     ) -> Result<ExitCode, Failure> {
         let policy = config.build_policy();
         let policy = policy.map_err(|error| Failure::usage(error.to_string()))?;
-        let (root, cache_folder) = resolve(&self.folder, &config.cache.dir)
-            .map_err(|error| Failure::usage(error.to_string()))?;
+        let (is_image, options) = (self.check_images()?, self.options());
         let (stop, read_bytes) = (Arc::new(StopFlag::default()), Arc::new(AtomicU64::new(0)));
         let signal = StopSignal::register(Arc::clone(&stop))?;
+        if is_image {
+            let printer = AdoptPrinter::new(form, Arc::clone(&read_bytes));
+            let services = AdoptServices {
+                cache: cache.clone(),
+                policy: Arc::new(policy),
+                sources: KnownSources::default(),
+                stop,
+                read_bytes,
+            };
+            let services = (services, options);
+            return adopt_images(&self.folder, &self.images, config, services, printer).await;
+        }
+        let (root, cache_folder) = resolve(&self.folder, &config.cache.dir)
+            .map_err(|error| Failure::usage(error.to_string()))?;
         let KnownLists {
             sources,
             excluded,
@@ -147,15 +168,6 @@ impl Adopt {
             sources,
             stop,
             read_bytes,
-        };
-        let options = AdoptOptions {
-            mode: match (self.dry_run, self.link) {
-                (true, _) => AdoptMode::DryRun,
-                (false, true) => AdoptMode::Link,
-                (false, false) => AdoptMode::Copy,
-            },
-            pin: !self.no_pin,
-            force: self.force,
         };
         let memory = || Arc::new(Mutex::new(WatchMemory::new(self.settle.0)));
         let scan = FolderScan {
@@ -179,6 +191,33 @@ impl Adopt {
         } else {
             Ok(work.once(printer).await)
         }
+    }
+}
+
+impl Adopt {
+    fn options(&self) -> AdoptOptions {
+        AdoptOptions {
+            mode: match (self.dry_run, self.link) {
+                (true, _) => AdoptMode::DryRun,
+                (false, true) => AdoptMode::Link,
+                (false, false) => AdoptMode::Copy,
+            },
+            pin: !self.no_pin,
+            force: self.force,
+        }
+    }
+
+    /// Returns whether container images are adopted, and checks that the options fit.
+    fn check_images(&self) -> Result<bool, Failure> {
+        let is_image = ImageFiles::is_image(&self.folder);
+        let text = match (is_image, self.images.is_used()) {
+            (true, _) if self.watch || self.link => {
+                "--watch and --link are for folders of files, not for container images"
+            }
+            (false, true) => "it is neither a layout of OCI nor an archive of container images",
+            _ => return Ok(is_image),
+        };
+        Err(Failure::usage(format!("{}: {text}", self.folder.display())))
     }
 }
 

@@ -90,6 +90,14 @@ impl AdoptPrinter {
         }
     }
 
+    /// Prints the result for an image whose parts are all stored.
+    pub fn show_image(&mut self, name: &str, digest: &str) {
+        match self.form {
+            OutputForm::Text => self.print(&format_args!("{:<12} {digest}  {name}", "image")),
+            OutputForm::Json => self.print(&json!({"image": name, "digest": digest})),
+        }
+    }
+
     fn show_refused(&mut self, path: &str, error: &AdoptError, form: OutputForm) {
         let code = if error.is_mismatch() {
             FailureCode::Corrupt

@@ -1,5 +1,6 @@
 //! Container images below `/v2/`: names, content by digest, tags, tokens, and real clients.
 
+mod adopted_images;
 mod allowed;
 mod clients;
 mod content;
@@ -11,8 +12,8 @@ mod min_age;
 mod names;
 mod preheat;
 mod private_images;
-mod rate_limits;
 mod pulls;
+mod rate_limits;
 mod real_registry;
 mod referrers;
 mod stage;

@@ -92,7 +92,7 @@ impl Fetcher {
         {
             return Err(failure);
         }
-        if self.state.is_stopping() {
+        if self.state.has_stopped() {
             return Err(FetchError::Stopping);
         }
         let client = admitted.pool_client();
@@ -272,7 +272,8 @@ impl Fetcher {
         &self.state.counts
     }
 
-    /// Refuses new fetches, waits up to `grace` for in-flight fetches, and then cancels them.
+    /// Refuses new fetches of operators, waits up to `grace` for in-flight fetches, and then
+    /// cancels them.
     pub async fn stop(&self, grace: Duration) {
         self.state.tasks.close();
         if timeout(grace, self.state.tasks.wait()).await.is_err() {

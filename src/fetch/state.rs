@@ -124,9 +124,15 @@ impl FetcherState {
         lock(&self.exchanges)
     }
 
-    /// Whether new fetches are refused.
+    /// Whether this process stops, so that fetches of operators are refused.
     pub fn is_stopping(&self) -> bool {
-        self.stop.is_cancelled() || self.tasks.is_closed()
+        self.has_stopped() || self.tasks.is_closed()
+    }
+
+    /// Whether new fetches are refused. A request that arrived before a stop may still begin one,
+    /// since a client need not know another node.
+    pub fn has_stopped(&self) -> bool {
+        self.stop.is_cancelled()
     }
 
     /// Runs a fetch until it ends, its time budget is used up, or Millpond stops.

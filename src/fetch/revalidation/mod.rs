@@ -45,7 +45,7 @@ pub fn join_or_start(
     if let Some(observation) = exchanges.current(&key, request.arrived_at) {
         return Ok(Exchange::ended_reader(state.cache.clone(), observation));
     }
-    if state.is_stopping() {
+    if state.has_stopped() {
         return Err(FetchError::Stopping);
     }
     let client = admitted.pool_client();

@@ -109,6 +109,7 @@ impl Services {
                 cache: cache.clone(),
                 origin: Arc::clone(&origin),
                 policy: Arc::clone(&policy),
+                cluster: Arc::clone(&cluster),
                 events: events.clone(),
             },
         );

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::config::ClusterSettings;
 use super::known_holders::KnownHolders;
@@ -24,6 +24,8 @@ pub struct Cluster {
     /// `None` if this node belongs to no cluster.
     key: Option<ClusterKey>,
     peers: Mutex<Vec<Peer>>,
+    /// Counts the changes of states.
+    changes: watch::Sender<u64>,
     /// Wakes the poller, because a peer has shown that it runs.
     pub(super) awake: Notify,
     refusals: [Counter; PeerRefusal::ALL.len()],
@@ -38,6 +40,8 @@ struct Peer {
     state: PeerState,
     /// When the state changed last.
     since: SystemTime,
+    /// The peer did not acknowledge a request after the last poll.
+    is_suspect: bool,
     node: Option<NodeDocument>,
 }
 
@@ -72,6 +76,7 @@ impl Cluster {
             url,
             state: PeerState::Unknown,
             since: SystemTime::now(),
+            is_suspect: false,
             node: None,
         };
         Self {
@@ -79,6 +84,7 @@ impl Cluster {
             advertise,
             key,
             peers: Mutex::new(urls.into_iter().map(peer).collect()),
+            changes: watch::Sender::new(0),
             awake: Notify::new(),
             refusals: Default::default(),
             holders: KnownHolders::default(),
@@ -147,24 +153,82 @@ impl Cluster {
     /// Returns the names of this node and the ready peers, the owner of the key first.
     #[must_use]
     pub fn owners(&self, key: Key) -> Vec<String> {
+        let name_of = |peer: Option<(&Target, &NodeDocument)>| {
+            peer.map_or(&self.own.name, |(_, node)| &node.name).clone()
+        };
+        self.in_order(key, |peer| Some(name_of(peer)))
+    }
+
+    /// Returns the base URLs of the ready peers that own a key before this node does, the owner
+    /// first. Empty if this node owns the key.
+    #[must_use]
+    pub fn owners_before_self(&self, key: Key) -> Vec<Target> {
+        self.in_order(key, |peer| peer.map(|(url, _)| url.clone()))
+    }
+
+    /// Calls `visit` for this node (`None`) and the ready peers, the owner of the key first, until
+    /// `visit` returns `None`.
+    fn in_order<T>(
+        &self,
+        key: Key,
+        visit: impl Fn(Option<(&Target, &NodeDocument)>) -> Option<T>,
+    ) -> Vec<T> {
         let peers = lock(&self.peers);
-        let ready = peers.iter().filter(|peer| peer.state == PeerState::Ready);
-        let ready: Vec<&NodeDocument> = ready.filter_map(|peer| peer.node.as_ref()).collect();
+        let ready = peers
+            .iter()
+            .filter(|peer| peer.state == PeerState::Ready && !peer.is_suspect);
+        let ready: Vec<(&Target, &NodeDocument)> = ready
+            .filter_map(|peer| Some((&peer.url, peer.node.as_ref()?)))
+            .collect();
         let own = WeightedNode {
             id: &self.own.id,
             space_bytes: self.own.space_bytes,
         };
-        let others = ready.iter().map(|node| WeightedNode {
+        let others = ready.iter().map(|(_, node)| WeightedNode {
             id: &node.id,
             space_bytes: node.space_bytes,
         });
         let candidates: Vec<_> = std::iter::once(own).chain(others).collect();
-        let name_of = |at: usize| match at.checked_sub(1) {
-            None => self.own.name.clone(),
-            Some(at) => ready[at].name.clone(),
-        };
+        let peer_at = |at: usize| at.checked_sub(1).map(|at| ready[at]);
         let order = rank(key.as_bytes(), &candidates);
-        order.into_iter().map(name_of).collect()
+        order
+            .into_iter()
+            .map_while(|at| visit(peer_at(at)))
+            .collect()
+    }
+
+    /// Returns the random number of the process that was found at a URL.
+    pub(super) fn run_of(&self, at_peer: &Target) -> Option<String> {
+        let peers = lock(&self.peers);
+        let peer = peers.iter().find(|peer| is_below(at_peer, &peer.url))?;
+        peer.node.as_ref().map(|node| node.run.clone())
+    }
+
+    /// Waits until the peer of a URL does not answer.
+    pub async fn wait_silent(&self, at_peer: &Target) {
+        let mut changes = self.changes.subscribe();
+        loop {
+            let is_silent =
+                |peer: &Peer| peer.state == PeerState::Silent && is_below(at_peer, &peer.url);
+            if lock(&self.peers).iter().any(is_silent) {
+                return;
+            }
+            // The sender is a field of `self`, so the channel cannot close during the call.
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Leaves the peer of a URL out until the next poll, because it did not acknowledge a request.
+    /// Bodies that the peer is sending go on.
+    pub(super) fn suspect(&self, at_peer: &Target) {
+        let mut peers = lock(&self.peers);
+        let found = peers.iter_mut().find(|peer| is_below(at_peer, &peer.url));
+        if let Some(peer) = found {
+            peer.is_suspect = true;
+            self.awake.notify_one();
+        }
     }
 
     /// Records what a poll has found, and logs a change of the state.
@@ -173,6 +237,7 @@ impl Cluster {
         let Some(peer) = peers.iter_mut().find(|peer| peer.url == *url) else {
             return;
         };
+        peer.is_suspect = false;
         if node.is_some() {
             peer.node = node;
         }
@@ -180,6 +245,7 @@ impl Cluster {
             return;
         }
         (peer.state, peer.since) = (state, SystemTime::now());
+        self.changes.send_modify(|count| *count += 1);
         let node = peer.node.as_ref();
         let (name, version) = (node.map(|node| &node.name), node.map(|node| &node.version));
         let (peer, text) = (url.as_str(), state.log_text());
@@ -190,4 +256,11 @@ impl Cluster {
             _ => tracing::warn!(peer, name, version, "{text}"),
         }
     }
+}
+
+/// Returns whether a URL is one below a base URL.
+fn is_below(url: &Target, base: &Target) -> bool {
+    let base = base.as_str().trim_end_matches('/');
+    let rest = url.as_str().strip_prefix(base);
+    rest.is_some_and(|rest| rest.starts_with('/'))
 }

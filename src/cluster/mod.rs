@@ -5,6 +5,7 @@
 //! fit is left out, and this node serves alone. This module must not know clients, fetches or
 //! stored files. Its main type is [`Cluster`].
 
+mod ask;
 mod config;
 mod holders;
 mod known_holders;
@@ -17,10 +18,12 @@ mod poll;
 mod refusal;
 mod replay;
 
+pub use ask::{FETCH_METHOD, MarkedHeaders, ORIGIN_TAG_FIELD, proven_content};
 pub use config::{ClusterSettings, Config};
 pub use holders::holders_of;
 pub use mark::{
-    ANY_RECIPIENT, ClusterKey, MARK_FIELD, MarkedRequest, PROOF_FIELD, PeerProof, REFUSAL_FIELD,
+    ANY_RECIPIENT, ClusterKey, MARK_FIELD, Mark, MarkedRequest, PROOF_FIELD, PeerProof,
+    REFUSAL_FIELD,
 };
 pub use membership::{Cluster, PeerView};
 pub use node::{NodeDocument, NodeIdentity};

@@ -19,15 +19,19 @@ pub enum PeerRefusal {
     /// The process was restarted, or the URL leads to several processes.
     #[error("the mark of a peer is for another process")]
     Recipient,
+    /// The lists of the nodes differ. The peer asks the origin itself.
+    #[error("this node asks another one for the target, and sends no request of a peer on")]
+    Elsewhere,
 }
 
 impl PeerRefusal {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Secret,
         Self::Clock,
         Self::Replay,
         Self::Busy,
         Self::Recipient,
+        Self::Elsewhere,
     ];
 
     /// Returns the value of [`REFUSAL_FIELD`].
@@ -39,6 +43,7 @@ impl PeerRefusal {
             Self::Replay => "replay",
             Self::Busy => "busy",
             Self::Recipient => "recipient",
+            Self::Elsewhere => "elsewhere",
         }
     }
 }

@@ -55,6 +55,10 @@ pub enum FetchError {
     /// many others without a reader.
     #[error("no client waits for the body any more")]
     Abandoned,
+    /// A peer asked for a target that this node asks another peer for. Two nodes must not wait for
+    /// each other.
+    #[error("this node asks another one for the target")]
+    AsksPeer,
 }
 
 /// Reason why a complete body is not known to be the whole file.
@@ -94,7 +98,8 @@ impl FetchError {
             | Self::DeadlineExceeded
             | Self::TooManyFetches
             | Self::Stopping
-            | Self::Abandoned => false,
+            | Self::Abandoned
+            | Self::AsksPeer => false,
         }
     }
 
@@ -113,7 +118,8 @@ impl FetchError {
             | Self::DeadlineExceeded
             | Self::TooManyFetches
             | Self::Stopping
-            | Self::Abandoned => false,
+            | Self::Abandoned
+            | Self::AsksPeer => false,
         }
     }
 
@@ -156,7 +162,8 @@ impl FetchError {
             | Self::StoreFailed
             | Self::TooManyFetches
             | Self::Stopping
-            | Self::Abandoned => false,
+            | Self::Abandoned
+            | Self::AsksPeer => false,
             Self::Origin(_)
             | Self::Mismatch { .. }
             | Self::WrongFileType(_)
@@ -179,7 +186,8 @@ impl FetchError {
             | Self::OverShare
             | Self::TooManyFetches
             | Self::Stopping
-            | Self::Abandoned => return None,
+            | Self::Abandoned
+            | Self::AsksPeer => return None,
             Self::Origin(OriginError::Status {
                 status: 404 | 410, ..
             }) if on_record.is_some() => Cause::RemovedUpstream,

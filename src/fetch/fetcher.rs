@@ -22,7 +22,7 @@ use crate::freshness::Staleness;
 use crate::limits::PoolLevel;
 use crate::metrics::FetchCounts;
 use crate::model::{ExpectedDigests, Key, Sha256, Target};
-use crate::policy::Admitted;
+use crate::policy::{Admitted, Class};
 
 /// Load of all fetches at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +69,21 @@ impl Fetcher {
             admitted: admitted.clone(),
             purpose: FetchPurpose::Answer,
             wanted: expected.clone(),
+            peers: self.peers_for(admitted),
         };
         self.join_or_start_for(input, || Ok(()))
+    }
+
+    /// Returns the peers that own a target before this node does. A request of a peer is never sent
+    /// on.
+    fn peers_for(&self, admitted: &Admitted) -> Vec<Target> {
+        // A peer has no authorization of this node.
+        let has_login = admitted.has_own_authorization() || admitted.target().is_private();
+        if has_login || admitted.is_from_peer() || admitted.class() != Class::Immutable {
+            return Vec::new();
+        }
+        let key = Key::new(admitted.target());
+        self.state.cluster.owners_before_self(key)
     }
 
     /// Joins the fetch of `input`, or starts it if `may_start` allows that. No other fetch starts
@@ -84,6 +97,9 @@ impl Fetcher {
         let key = Key::new(admitted.target());
         let mut in_flight = self.state.in_flight();
         if let Some(body) = in_flight.get(key, purpose) {
+            if admitted.is_from_peer() && body.asks_peers() {
+                return Err(FetchError::AsksPeer);
+            }
             return body.join(admitted.pool_client(), expected.clone());
         }
         if let Some(failure) = self.state.negative_cache.get(&key)
@@ -99,7 +115,12 @@ impl Fetcher {
         let begun = self.state.fetches.try_acquire(client);
         let begun = begun.map_err(|_| FetchError::TooManyFetches)?;
         may_start()?;
-        let body = Arc::new(SharedBody::new(self.state.cache.clone(), client));
+        let cache = self.state.cache.clone();
+        let mut body = SharedBody::new(cache, client);
+        if !input.peers.is_empty() {
+            body = body.asking_peers();
+        }
+        let body = Arc::new(body);
         let reader = body.first_reader(client, expected.clone());
         let begun = body.readership().hold(begun);
         let aim = match purpose {
@@ -148,6 +169,7 @@ impl Fetcher {
             admitted: admitted.clone(),
             purpose: FetchPurpose::OtherBytes,
             wanted: stated.clone(),
+            peers: Vec::new(),
         };
         self.join_or_start_for(input, || {
             // A fetch of the same bytes may have ended since.
@@ -211,6 +233,32 @@ impl Fetcher {
         self.state.cache.observations().remove(key).await
     }
 
+    /// Returns whether a peer may ask this node for a target.
+    ///
+    /// # Errors
+    /// [`FetchError::AsksPeer`] or [`FetchError::Stopping`].
+    pub fn accept_peer(&self, target: &Target) -> Result<(), FetchError> {
+        match self.find_body(target) {
+            Some(body) if body.asks_peers() => Err(FetchError::AsksPeer),
+            None if self.state.is_stopping() => Err(FetchError::Stopping),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for the end of the in-flight fetch of a target, if there is one. The budget of a fetch
+    /// bounds that.
+    pub async fn wait_finished(&self, target: &Target) {
+        if let Some(body) = self.find_body(target) {
+            body.wait_finished().await;
+        }
+    }
+
+    fn find_body(&self, target: &Target) -> Option<Arc<SharedBody>> {
+        let in_flight = self.state.in_flight();
+        let key = Key::new(target);
+        in_flight.get(key, FetchPurpose::Answer).cloned()
+    }
+
     /// Whether this process fetches the target.
     #[must_use]
     pub fn is_fetching(&self, target: &Target) -> bool {
@@ -220,9 +268,9 @@ impl Fetcher {
             .is_some()
     }
 
-    /// Whether a client may be redirected to the origin: no process fetches the target, and neither
-    /// the target nor its host has failed recently. A fetch of another process matters only if this
-    /// one has a permit to follow it.
+    /// Whether a client may be redirected to the origin: no process fetches the target, no peer
+    /// owns it, and neither the target nor its host has failed recently. A fetch of another process
+    /// matters only if this one has a permit to follow it.
     #[must_use]
     pub fn has_no_state_for(&self, admitted: &Admitted) -> bool {
         let key = Key::new(admitted.target());
@@ -232,6 +280,7 @@ impl Fetcher {
             .is_none()
             && !self.state.negative_cache.contains_key(&key)
             && !self.state.circuits.is_open(admitted)
+            && self.peers_for(admitted).is_empty()
             && (self.state.fetches.free_for(admitted.pool_client()) == 0
                 || !self.state.cache.leases().is_probably_held(key))
     }
@@ -272,8 +321,8 @@ impl Fetcher {
         &self.state.counts
     }
 
-    /// Refuses new fetches of operators, waits up to `grace` for in-flight fetches, and then
-    /// cancels them.
+    /// Refuses new fetches of operators and peers, waits up to `grace` for in-flight fetches, and
+    /// then cancels them.
     pub async fn stop(&self, grace: Duration) {
         self.state.tasks.close();
         if timeout(grace, self.state.tasks.wait()).await.is_err() {

@@ -15,7 +15,7 @@ use super::state::FetcherState;
 use super::task::FetchTask;
 use super::withheld_end::WithheldEnd;
 use crate::cache::{Hit, TargetLookup};
-use crate::model::{DigestMatch, ExpectedDigests, Key, Record};
+use crate::model::{DigestMatch, ExpectedDigests, Key, Record, Target};
 use crate::policy::{Admitted, SourceKind};
 
 /// Input of one fetch.
@@ -24,6 +24,8 @@ pub struct FetchInput {
     pub purpose: FetchPurpose,
     /// Digests that its first reader expects.
     pub wanted: ExpectedDigests,
+    /// Base URLs of the peers that are asked before the origin, in order.
+    pub peers: Vec<Target>,
 }
 
 /// Runs one fetch to its end.
@@ -32,8 +34,10 @@ pub async fn run(state: Arc<FetcherState>, body: Arc<SharedBody>, input: FetchIn
         admitted,
         purpose,
         wanted,
+        peers,
     } = input;
     let mut task = FetchTask::new(&state, &admitted, &wanted, &body);
+    task.peers = &peers;
     let key = task.key;
     let mut guard = CompletionGuard {
         state: &state,
@@ -223,7 +227,11 @@ impl FetchTask<'_> {
         let mut expected = self.wanted.clone();
         expected.extend(required.iter().cloned());
         let is_on_record = !required.is_empty();
-        let sources = self.state.policy.sources(self.admitted, is_on_record);
+        let policy = &self.state.policy;
+        let peers = self.peers.iter();
+        let peers = peers.filter_map(|peer| policy.peer_source(self.admitted, peer));
+        let others = policy.sources(self.admitted, is_on_record);
+        let sources: Vec<_> = peers.chain(others).collect();
         let spec = DownloadSpec {
             required: &required,
             expected: &expected,

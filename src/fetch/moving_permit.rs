@@ -43,6 +43,13 @@ impl<'a> MovingPermit<'a> {
         }
     }
 
+    /// Takes further permits from another limiter. A permit of this one is released.
+    pub fn use_limiter(&mut self, limiter: &'a HostLimiter) {
+        if !std::ptr::eq(self.limiter, limiter) {
+            (self.limiter, self.held) = (limiter, None);
+        }
+    }
+
     /// Waits for the permit of the host of a target, unless it is held.
     ///
     /// # Errors

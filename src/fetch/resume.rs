@@ -29,6 +29,11 @@ pub struct PartialBody {
     /// Validator of a restarted body. It is confirmed after the response was compared with all
     /// staged bytes.
     pub unconfirmed_validator: Option<Validator>,
+    /// Validator of the origin, as a peer has stated it. It is valid at the origin only.
+    pub origin_validator: Option<Validator>,
+    /// Length of the beginning that a peer has sent without a proof of its digest, and that was not
+    /// compared with another source.
+    pub unproven_bytes: u64,
     /// Whether the rest was taken from a response that did not state the date of the file.
     pub date: DateCheck,
     pub headers: StoredHeaders,
@@ -90,6 +95,8 @@ impl PartialBody {
             complete_length: response.length(),
             validator: response.validator(),
             unconfirmed_validator: None,
+            origin_validator: None,
+            unproven_bytes: 0,
             date: DateCheck::Done,
             headers: response.stored_headers(),
             source: response.source().to_owned(),
@@ -142,6 +149,8 @@ impl PartialBody {
             complete_length: length,
             validator,
             unconfirmed_validator: None,
+            origin_validator: None,
+            unproven_bytes: 0,
             date: DateCheck::Done,
             headers,
             source,
@@ -204,7 +213,7 @@ impl PartialBody {
             validator: self
                 .validator
                 .clone()
-                .filter(|_| kind == Some(SourceKind::Origin)),
+                .filter(|_| kind == Some(SourceKind::Origin) && self.unproven_bytes == 0),
         }
     }
 
@@ -248,6 +257,21 @@ impl PartialBody {
         };
         let is_incomplete = self.complete_length != Some(resume.offset);
         (is_incomplete && resume.first_byte() > 0).then_some(resume)
+    }
+
+    /// Prepares a body of a peer for a range request to the origin. The bytes of the peer are
+    /// compared with those of the origin later.
+    pub fn continue_at_origin(&mut self) {
+        self.validator = self.origin_validator.take();
+        self.unproven_bytes = self.staging.written_bytes();
+    }
+
+    /// Keeps the validator of the origin if another peer states the same one.
+    pub fn keep_origin_validator(&mut self, stated: Option<&Validator>) {
+        self.origin_validator = self
+            .origin_validator
+            .take()
+            .filter(|own| Some(own) == stated);
     }
 
     /// Removes the validators, because they are not valid at another source.

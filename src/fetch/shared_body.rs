@@ -4,6 +4,7 @@
 //! result. Each request reads through a [`BodyReader`]. This module knows no origin and no policy.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct SharedBody {
     readership: Arc<Readership>,
     /// Digests that readers have stated.
     stated: Mutex<HashSet<ExpectedDigests>>,
+    /// A peer may be asked for the body. Set at the beginning, and never again after the last peer.
+    asks_peers: AtomicBool,
     cache: Cache,
 }
 
@@ -46,6 +49,7 @@ impl SharedBody {
             readers,
             readership: Readership::new(beginner),
             stated: Mutex::default(),
+            asks_peers: AtomicBool::new(false),
             cache,
         }
     }
@@ -112,6 +116,22 @@ impl SharedBody {
         let mut progress = self.progress.subscribe();
         // The sender is a field of `self`, so the channel cannot close during the call.
         let _ = progress.wait_for(FetchProgress::has_ended).await;
+    }
+
+    /// Whether a peer may be asked for the body from now on.
+    pub fn asks_peers(&self) -> bool {
+        self.asks_peers.load(Ordering::Acquire)
+    }
+
+    /// Makes the body one for which peers are asked.
+    pub fn asking_peers(mut self) -> Self {
+        *self.asks_peers.get_mut() = true;
+        self
+    }
+
+    /// Records that no peer is asked any more.
+    pub fn leave_peers(&self) {
+        self.asks_peers.store(false, Ordering::Release);
     }
 
     /// Whether readers have the head and the fetch has not ended.

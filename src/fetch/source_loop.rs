@@ -109,7 +109,15 @@ impl<'a> SourceLoop<'a> {
         queued: &QueuedSource<'a>,
     ) -> Result<DownloadedBody, FetchError> {
         let (state, admitted) = (task.state, queued.source.admitted());
-        let is_first = queued.attempts == 0;
+        if queued.source.kind() == SourceKind::Peer {
+            state
+                .cluster
+                .request_fetch(queued.source, task.admitted.target())
+                .await?;
+        } else {
+            self.leave_peers(task);
+        }
+        let is_first = queued.attempts == 0 && queued.source.kind() != SourceKind::Peer;
         if is_first {
             // Fail before waiting for a permit, because requests wait for the result.
             state.circuits.check(admitted)?;
@@ -123,7 +131,7 @@ impl<'a> SourceLoop<'a> {
         let origin = ByteOrigin::Source(queued.source.kind());
         task.body.meter().set_origin(origin);
         task.report.attempts += 1;
-        if !is_first {
+        if queued.attempts > 0 {
             state.counts.retries.increment();
         }
         let outcome = self.download.attempt(queued.source).await;
@@ -149,6 +157,10 @@ impl<'a> SourceLoop<'a> {
         source: &Source,
         error: Option<&FetchError>,
     ) {
+        if source.kind() == SourceKind::Peer {
+            // The polls decide about peers.
+            return;
+        }
         let last = self.download.last_response();
         let admitted = source.admitted();
         match error {
@@ -191,20 +203,54 @@ impl<'a> SourceLoop<'a> {
         let retry_after = error.retry_after().unwrap_or_default();
         queued.not_before = Instant::now() + delay.max(retry_after);
         let is_origin = source.kind() == SourceKind::Origin;
-        let is_exhausted = !error.is_transient()
+        let is_peer = source.kind() == SourceKind::Peer;
+        if is_peer {
+            self.drop_sources_after(&error);
+        }
+        let is_exhausted = is_peer
+            || !error.is_transient()
             || queued.attempts >= self.max_attempts
             || (!is_origin && retry_after > MAX_BACKOFF);
         if is_exhausted {
-            task.report.record_bad_source(source, &error);
+            // A peer that has no proof of its secret is no fault of an origin.
+            if !is_peer || matches!(error, FetchError::Mismatch { .. }) {
+                task.report.record_bad_source(source, &error);
+            }
         } else if self.download.has_begun() {
             // The same source returns the rest of the body.
             self.queue.push_front(queued);
         } else {
             self.queue.push_back(queued);
         }
-        if is_origin {
+        if is_origin || (is_peer && self.queue.is_empty()) {
             self.final_error = error;
         }
+    }
+
+    /// Removes the sources that are of no use after a peer has failed.
+    fn drop_sources_after(&mut self, error: &FetchError) {
+        match error {
+            // The owner has asked the origin, and has proven its answer.
+            FetchError::Origin(OriginError::Status {
+                status: 404 | 410, ..
+            }) if !self.download.has_begun() && !self.download.requires_digest() => {
+                self.queue.clear();
+            }
+            // The next peer may know the target, or fetch it.
+            FetchError::Origin(OriginError::Unreachable(_)) if !self.download.has_begun() => {}
+            // The origin sends the rest of a body. If the owner has failed otherwise, another peer
+            // would ask the origin too.
+            _ => self
+                .queue
+                .retain(|queued| queued.source.kind() != SourceKind::Peer),
+        }
+    }
+
+    /// Records that no peer is asked any more, so that peers may ask this node.
+    fn leave_peers(&mut self, task: &FetchTask<'_>) {
+        self.queue
+            .retain(|queued| queued.source.kind() != SourceKind::Peer);
+        task.body.leave_peers();
     }
 }
 
@@ -214,5 +260,6 @@ fn label_of(kind: SourceKind) -> SourceLabel {
         SourceKind::Mirror => SourceLabel::Mirror,
         SourceKind::Parent => SourceLabel::Parent,
         SourceKind::Archive => SourceLabel::Archive,
+        SourceKind::Peer => SourceLabel::Peer,
     }
 }

@@ -19,6 +19,7 @@ use super::revalidation::ExchangeMap;
 use super::segments::SegmentHosts;
 use super::{Config, FetchError};
 use crate::cache::Cache;
+use crate::cluster::Cluster;
 use crate::limits::{FairPool, MAX_IN_FLIGHT};
 use crate::metrics::FetchCounts;
 use crate::model::{EventSink, Key, lock};
@@ -49,6 +50,7 @@ pub struct FetcherServices {
     pub cache: Cache,
     pub origin: Arc<Origin>,
     pub policy: Arc<Policy>,
+    pub cluster: Arc<Cluster>,
     pub events: EventSink,
 }
 
@@ -64,6 +66,7 @@ pub struct FetcherState {
     pub cache: Cache,
     pub origin: Arc<Origin>,
     pub policy: Arc<Policy>,
+    pub cluster: Arc<Cluster>,
     pub events: EventSink,
     pub negative_cache: moka::sync::Cache<Key, FetchError>,
     /// Digests that upstream does not have.
@@ -71,6 +74,8 @@ pub struct FetcherState {
     pub circuits: HostCircuits,
     pub host_limiter: HostLimiter,
     pub segment_hosts: SegmentHosts,
+    /// Permits for bodies of peers. A peer may wait for a permit of this node, so these are apart.
+    pub peer_limiter: HostLimiter,
     pub refresh_permits: Arc<Semaphore>,
     pub counts: Arc<FetchCounts>,
     /// Runtime of the fetches. It is not the one that serves clients.
@@ -92,6 +97,7 @@ impl FetcherState {
             fetches: FairPool::new(max_in_flight, 0, &share),
             unread_waiting: FairPool::new(MAX_UNREAD_WAITING, 0, &share),
             exchange_permits: FairPool::new(max_in_flight, 0, &share),
+            peer_limiter: HostLimiter::new(max_in_flight, max_in_flight, share.clone()),
             host_limiter: HostLimiter::new(config.concurrency, config.per_host, share),
             segment_hosts: SegmentHosts::new(),
             circuits: HostCircuits::new(config.breaker_failures, config.breaker_cooldown.0),
@@ -101,6 +107,7 @@ impl FetcherState {
             cache: services.cache,
             origin: services.origin,
             policy: services.policy,
+            cluster: services.cluster,
             events: services.events,
             negative_cache: moka::sync::Cache::builder()
                 .max_capacity(MAX_NEGATIVE_ENTRIES)
@@ -124,7 +131,7 @@ impl FetcherState {
         lock(&self.exchanges)
     }
 
-    /// Whether this process stops, so that fetches of operators are refused.
+    /// Whether this process stops, so that fetches of operators and peers are refused.
     pub fn is_stopping(&self) -> bool {
         self.has_stopped() || self.tasks.is_closed()
     }

@@ -11,7 +11,7 @@ use super::report::FetchReport;
 use super::shared_body::SharedBody;
 use super::state::FetcherState;
 use crate::cache::TargetLookup;
-use crate::model::{ExpectedDigests, Key, Record};
+use crate::model::{ExpectedDigests, Key, Record, Target};
 use crate::policy::Admitted;
 
 /// One fetch of one target. The steps are in `job` and, for operators, in `refresh`.
@@ -25,6 +25,8 @@ pub struct FetchTask<'a> {
     /// Body that the fetch writes and its readers read.
     pub body: &'a SharedBody,
     pub report: FetchReport,
+    /// Base URLs of the peers that are asked first.
+    pub peers: &'a [Target],
     started: Instant,
 }
 
@@ -42,6 +44,7 @@ impl<'a> FetchTask<'a> {
             wanted,
             body,
             report: FetchReport::new(admitted),
+            peers: &[],
             started: Instant::now(),
         }
     }

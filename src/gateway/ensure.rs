@@ -10,7 +10,7 @@ use super::request::{CacheRequest, ClientRedirects, Endpoint, FileDelivery, Requ
 use super::response::{BodyResponse, BodySource, CacheResponse};
 use crate::limits::RequestCount;
 use crate::model::{ExpectedDigests, HttpVersion, RangeSpec, Target};
-use crate::policy::Class;
+use crate::policy::{Class, Requester};
 
 /// Result of a target that a job asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,7 @@ pub fn own_request(target: Target, expected: ExpectedDigests, class: Class) -> C
         range: (class == Class::Immutable).then_some(RangeSpec::Suffix { length: 1 }),
         conditions: Conditions::default(),
         only_if_cached: false,
+        requester: Requester::Client,
         user_agent: String::new(),
         has_credentials: false,
         access: None,

@@ -190,6 +190,7 @@ impl From<FetchError> for RequestError {
             | FetchError::Abandoned => Self::Unavailable,
             FetchError::TooManyFetches => Self::Busy,
             FetchError::Stopping => Self::Stopping,
+            FetchError::AsksPeer => Self::PeerRefused(PeerRefusal::Elsewhere),
         }
     }
 }

@@ -23,6 +23,7 @@ mod object_description;
 mod origin_question;
 mod own_requests;
 mod pass_through;
+mod peer_request;
 mod preconditions;
 mod representation;
 mod request;
@@ -65,12 +66,12 @@ use crate::cache::{Bucket, DiskHealth, Hit};
 use crate::catalog::{CatalogQuery, KnownFile};
 use crate::freshness::Staleness;
 use crate::limits::{PendingTransfer, PoolClient, TransferKind, TunnelPermit, UpstreamLevels};
-use crate::model::{Scheme, Sha256, Target};
+use crate::model::{Scheme, Target};
 use crate::policy::{Admission, Admitted, AdmittedConnect, AdmittedTunnel, Class, Reason, Sharing};
 use digest_check::report_wrong_statement;
 use lookup::{Lookup, MissKind, lookup};
 use required_digest::reject_checksum_violation;
-use serve_hit::HitResponder;
+use serve_hit::{HitResponder, ServedHit};
 
 /// Request path of the gateway and of the proxy.
 pub struct Gateway {
@@ -164,11 +165,20 @@ impl Gateway {
         OwnRequests { gateway: self }
     }
 
+    /// Returns whether this node fetches a target for a peer, which requests the body next.
+    ///
+    /// # Errors
+    /// [`RequestError::PeerRefused`] if this node asks another peer, or does not keep the target.
+    pub fn accept_peer(&self, request: &CacheRequest) -> Result<(), RequestError> {
+        peer_request::accept(&self.services, &self.admit(request)?.admitted)
+    }
+
     /// Visits policy once: client, target, effective rule and class, and the transfer.
     fn admit(&self, request: &CacheRequest) -> Result<Admission, RequestError> {
         let (policy, target) = (&self.services.policy, request.target.clone());
         let counted = (request.sharing(), request.count);
-        let admission = policy.admit_request(request.client, target, counted)?;
+        let mut admission = policy.admit_request(request.client, target, counted)?;
+        admission.admitted = admission.admitted.for_requester(request.requester);
         match &request.method {
             RequestMethod::Other(method) if admission.admitted.target().scheme() == Scheme::Ftp => {
                 Err(RequestError::MethodNotSupported(method.clone()))
@@ -207,6 +217,9 @@ impl Gateway {
         admitted: &Admitted,
         request: CacheRequest,
     ) -> Result<CacheResponse, RequestError> {
+        if request.asks_for_digest() {
+            Box::pin(self.services.fetcher.wait_finished(admitted.target())).await;
+        }
         let miss = match lookup(&self.services, admitted, &request).await {
             Lookup::Hit(hit) => match self.serve_hit(admitted, &request, hit).await? {
                 ServedHit::Response(response) => return Ok(response),
@@ -382,13 +395,4 @@ impl Gateway {
     pub fn bucket_error(&self) -> Option<String> {
         self.services.cache.bucket()?.last_error()
     }
-}
-
-/// Outcome of serving a hit.
-enum ServedHit {
-    Response(CacheResponse),
-    /// The bucket does not have the object, although it should, or the object is corrupt.
-    Unavailable(Sha256),
-    /// The object does not have the digests that the client states.
-    OtherBytes(Sha256),
 }

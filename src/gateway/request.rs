@@ -7,7 +7,7 @@ use super::error::RequestError;
 use super::preconditions::Conditions;
 use crate::limits::RequestCount;
 use crate::model::{Algorithm, Digest, ExpectedDigests, HttpVersion, RangeSpec, Sha256, Target};
-use crate::policy::{Admitted, Sharing, UpstreamAccess};
+use crate::policy::{Admitted, Requester, Sharing, UpstreamAccess};
 
 /// Endpoint that received a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub struct CacheRequest {
     pub conditions: Conditions,
     /// `Cache-Control: only-if-cached` (RFC 9111, section 5.2.1.7).
     pub only_if_cached: bool,
+    /// A request of a node of the cluster is never sent on.
+    pub requester: Requester,
     pub user_agent: String,
     /// One of `forwarded_headers` carries a credential. The response is for this client only.
     pub has_credentials: bool,

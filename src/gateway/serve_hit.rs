@@ -10,7 +10,7 @@ use super::representation::Representation;
 use super::request::{CacheRequest, ClientRedirects, FileDelivery, RequestMethod};
 use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus};
 use crate::cache::{self, BucketHit, Cache, FileHit, Hit, StoredBytes, Verification};
-use crate::model::{ByteRange, DigestMatch, Record};
+use crate::model::{ByteRange, DigestMatch, Record, Sha256};
 use crate::policy::Policy;
 
 /// Smallest file that is offloaded to nginx, in bytes. A smaller one is in memory once it is open,
@@ -20,6 +20,15 @@ const MIN_ACCEL_BYTES: u64 = 16 * 1024;
 /// Smallest object that is hashed while it is sent, in bytes. A smaller one is hashed before, so
 /// that a corrupt one can be fetched again for the same request.
 pub const MIN_HASHED_WHILE_SENT_BYTES: u64 = 4 << 20;
+
+/// Outcome of serving a hit.
+pub enum ServedHit {
+    Response(CacheResponse),
+    /// The bucket does not have the object, although it should, or the object is corrupt.
+    Unavailable(Sha256),
+    /// The object does not have the digests that the client states.
+    OtherBytes(Sha256),
+}
 
 /// Serves stored objects for one request.
 pub struct HitResponder<'a> {

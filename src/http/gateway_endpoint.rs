@@ -21,7 +21,7 @@ use super::request_guard::RequestGuard;
 use super::responder::Responder;
 use super::state::HttpService;
 use super::ui_endpoint::{self, UiRequest};
-use super::{options, proxy_endpoint};
+use super::{options, peer_request, proxy_endpoint};
 use crate::dialects::MirrorPath;
 use crate::gateway::{CacheRequest, Endpoint, PrefixedUrl, RequestError};
 use crate::limits::{PendingTransfer, TransferKind};
@@ -168,6 +168,12 @@ impl<'a> OwnRequest<'a> {
     }
 
     async fn serve_target(self) -> HttpResponse {
+        if peer_request::has_mark(self.request, self.service) {
+            let path = prefixed_path(self.origin);
+            let (request, service, origin) = (self.request, self.service, self.origin);
+            let serving = peer_request::serve(request, service, origin, path, self.guard);
+            return Box::pin(serving).await;
+        }
         match read_for_user(self.request, self.origin, self.service, None).await {
             Ok(cache_request) => {
                 let log_uri = LogUri::Target(cache_request.target.clone());

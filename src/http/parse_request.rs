@@ -14,7 +14,7 @@ use crate::gateway::{
 };
 use crate::limits::RequestCount;
 use crate::model::{Algorithm, Digest, ExpectedDigests, Login, RangeSpec, Scheme, Target};
-use crate::policy::is_credential_field;
+use crate::policy::{Requester, is_credential_field};
 
 /// Header fields that state an expected digest of the body.
 const EXPECTED_DIGEST_HEADERS: [(HeaderName, Algorithm); 4] = [
@@ -183,6 +183,7 @@ pub fn read_cache_request(
             list.split(',')
                 .any(|directive| directive.trim().eq_ignore_ascii_case("only-if-cached"))
         }),
+        requester: Requester::Client,
         user_agent: text(USER_AGENT).unwrap_or_default(),
         has_credentials,
         access: None,

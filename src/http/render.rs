@@ -19,6 +19,7 @@ use super::response_facts::BodyExtent;
 use super::response_parts::{
     PASSED_BY_GATEWAY, SelectedBody, finish_with_body, status_of_selection,
 };
+use crate::cluster::ORIGIN_TAG_FIELD;
 use crate::gateway::{
     BodyResponse, BodySource, CacheResponse, CacheStatus, Endpoint, PassThroughResponse,
     Representation, RepresentationHead, Selection,
@@ -101,6 +102,9 @@ fn render_body(
     let mut builder = HttpResponse::build(status_of_selection(selection));
     context.apply_common_headers(&mut builder, status);
     insert_validators(&mut builder, &representation, headers);
+    if let Some(tag) = headers.etag.as_deref().filter(|_| context.is_for_peer) {
+        builder.insert_header((ORIGIN_TAG_FIELD, tag));
+    }
     let length = representation.length;
     let extent = BodyExtent::of(selection, length);
     if let BodySource::Offloaded { location } = &source {

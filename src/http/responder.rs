@@ -46,6 +46,12 @@ impl<'a> Responder<'a> {
         }
     }
 
+    /// Returns the responder for a request of a node of the cluster.
+    pub fn for_peer(mut self) -> Self {
+        self.context.is_for_peer = true;
+        self
+    }
+
     /// Returns the responder for a request to the registry of npm.
     pub fn for_npm(mut self) -> Self {
         self.context.error_form = ErrorForm::Npm;

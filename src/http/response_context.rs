@@ -41,6 +41,8 @@ impl ErrorForm {
 pub struct ResponseContext<'a> {
     pub name: &'a NodeName,
     pub is_head: bool,
+    /// A node of the cluster gets the validator of the origin too.
+    pub is_for_peer: bool,
     pub error_form: ErrorForm,
     /// Size of the chunks in which a body is sent.
     pub chunk_bytes: usize,
@@ -56,6 +58,7 @@ impl<'a> ResponseContext<'a> {
         Self {
             name,
             is_head: request.method() == Method::HEAD,
+            is_for_peer: false,
             error_form: ErrorForm::of_accept(accept),
             chunk_bytes,
         }

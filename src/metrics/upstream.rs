@@ -23,6 +23,8 @@ label_enum! {
         Mirror = "mirror",
         Parent = "parent",
         Archive = "archive",
+        /// A node of the cluster.
+        Peer = "peer",
     }
 }
 

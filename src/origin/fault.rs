@@ -106,6 +106,8 @@ pub enum ProtocolFault {
     /// A parent cache must state the digest of what it sends.
     #[error("the parent cache sent a body without its SHA-256")]
     NoParentDigest,
+    #[error("the answer of the peer does not prove the secret of the cluster")]
+    UnprovenPeer,
     #[error("the origin's response is not valid FTP")]
     NotFtp,
     #[error("the origin's FTP reply has no end")]

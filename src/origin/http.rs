@@ -248,7 +248,7 @@ async fn send_with_retry(
         let response = send(&clients.fresh, request, asker, response_timeout).await;
         response.map_err(classify_send)
     };
-    let Some(again) = copy_if_repeatable(&request) else {
+    let Some(again) = copy_if_repeatable(&request, clients.repeats_all_methods) else {
         return fresh(request).await;
     };
     match send(&clients.pooled, request, asker, response_timeout).await {
@@ -288,9 +288,13 @@ fn outgoing(
 }
 
 /// Copies an idempotent request without a body. Returns `None` for any other one.
-fn copy_if_repeatable(request: &OutgoingRequest) -> Option<OutgoingRequest> {
+fn copy_if_repeatable(
+    request: &OutgoingRequest,
+    repeats_all_methods: bool,
+) -> Option<OutgoingRequest> {
     let has_no_body = request.body().as_bytes().is_some_and(<[u8]>::is_empty);
-    if !request.method().is_idempotent() || !has_no_body {
+    let is_repeatable = repeats_all_methods || request.method().is_idempotent();
+    if !is_repeatable || !has_no_body {
         return None;
     }
     let mut copy = http::Request::new(reqwest::Body::default());

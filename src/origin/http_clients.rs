@@ -25,6 +25,10 @@ use crate::policy::EgressRoute;
 /// bounded.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long an idle connection to a node of the cluster stays open. The polls keep it in use, so
+/// that a request for a target need not open one.
+const PEER_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Maximum number of idle connections to one host.
 const POOL_IDLE_PER_HOST: usize = 4;
 
@@ -57,6 +61,8 @@ pub struct ClientPair {
     pub proxy_authorization: Option<HeaderValue>,
     /// Form of a plain request.
     pub plain_form: RequestForm,
+    /// Whether a request of each method can be repeated, if the server was not seen to have it.
+    pub repeats_all_methods: bool,
 }
 
 impl HttpClients {
@@ -138,6 +144,13 @@ impl ClientFactory {
             None => RequestForm::Origin,
             Some(_) => RequestForm::Absolute,
         };
+        // Only nodes of the cluster are configured. Each mark is accepted once.
+        let is_peer = matches!(reach, Reach::Configured);
+        let idle_timeout = if is_peer {
+            PEER_IDLE_TIMEOUT
+        } else {
+            POOL_IDLE_TIMEOUT
+        };
         let parts = Arc::new(ConnectorParts {
             dialer: self.dialer.clone(),
             reach,
@@ -150,10 +163,12 @@ impl ClientFactory {
             pooled: make_client(
                 OriginConnector::new(Arc::clone(&parts), Requests::Many),
                 POOL_IDLE_PER_HOST,
+                idle_timeout,
             ),
-            fresh: make_client(OriginConnector::new(parts, Requests::One), 0),
+            fresh: make_client(OriginConnector::new(parts, Requests::One), 0, idle_timeout),
             proxy_authorization,
             plain_form,
+            repeats_all_methods: is_peer,
         })
     }
 }
@@ -166,11 +181,15 @@ fn parse_proxy(url: &str) -> Result<EgressProxy, ConfigError> {
     EgressProxy::from_url(&url).ok_or_else(|| invalid("must be the URL of a proxy".to_owned()))
 }
 
-fn make_client(connector: OriginConnector, idle_per_host: usize) -> HttpClient {
+fn make_client(
+    connector: OriginConnector,
+    idle_per_host: usize,
+    idle_timeout: Duration,
+) -> HttpClient {
     Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .pool_idle_timeout(idle_timeout)
         .pool_max_idle_per_host(idle_per_host)
         // As wget and curl do, ignore lines that cannot be read.
         .http1_allow_spaces_after_header_name_in_responses(true)

@@ -137,6 +137,16 @@ impl Response {
         stated.or_else(|| Validator::from_fields(self.stored_headers(), self.header("date")))
     }
 
+    /// Returns the validator of the body with another entity tag than the stated one.
+    #[must_use]
+    pub fn validator_with_tag(&self, tag: Option<&str>) -> Option<Validator> {
+        let headers = StoredHeaders {
+            etag: tag.map(str::to_owned),
+            ..self.stored_headers()
+        };
+        Validator::from_fields(headers, self.header("date"))
+    }
+
     /// Compares the validator of received bytes with this later response.
     #[must_use]
     pub fn compare_validator(&self, received: &Validator) -> Validity {

@@ -24,6 +24,15 @@ pub enum NetworkUse {
     Offline,
 }
 
+/// Requester of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requester {
+    /// A client, an operator or Millpond itself.
+    Client,
+    /// A node of the cluster, which has proven the secret.
+    Peer,
+}
+
 /// Target that policy allows, with the settings that apply to it.
 ///
 /// Only the policy module creates one.
@@ -42,9 +51,22 @@ pub struct Admitted {
     pub(super) required_sha256: Option<Sha256>,
     /// Client for which the target was admitted.
     pub(super) client: PoolClient,
+    pub(super) requester: Requester,
 }
 
 impl Admitted {
+    /// Returns the same target, with its requester. No peer is asked for the request of a peer.
+    #[must_use]
+    pub fn for_requester(self, requester: Requester) -> Self {
+        Self { requester, ..self }
+    }
+
+    /// Returns whether a node of the cluster has requested the target.
+    #[must_use]
+    pub fn is_from_peer(&self) -> bool {
+        self.requester == Requester::Peer
+    }
+
     /// Returns the same target, requested by a client.
     #[must_use]
     pub fn for_client(self, client: PoolClient) -> Self {

@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 
 pub use admission::{Admission, NotAdmitted, Sharing};
-pub use admitted::{Admitted, AdmittedConnect, AdmittedTunnel};
+pub use admitted::{Admitted, AdmittedConnect, AdmittedTunnel, Requester};
 pub use cacheability::Class;
 pub use checksum_file::{ChecksumFileError, ChecksumLineError, ChecksumList};
 pub use classify::{
@@ -310,20 +310,10 @@ impl Policy {
             required_sha256: self.required_sha256(&target),
             upgraded_from: None,
             client: PoolClient::Own,
+            requester: Requester::Client,
             target,
         };
         (admitted, alias)
-    }
-
-    /// Admits a URL at a node of the cluster, which the operator has listed. Its port and its
-    /// address may be any.
-    #[must_use]
-    pub fn admit_peer(&self, at_peer: Target) -> Admitted {
-        let (admitted, _) = self.admit_checked(&self.rules.load(), at_peer);
-        Admitted {
-            request_options: RequestOptions::for_peer(),
-            ..admitted
-        }
     }
 
     /// Checks a client's `CONNECT host:port`, given as the https target of that authority.

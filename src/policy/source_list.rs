@@ -13,6 +13,8 @@ pub enum SourceKind {
     Parent,
     /// Location of files that were removed from their original location.
     Archive,
+    /// A node of the cluster, which fetches the target for all nodes.
+    Peer,
 }
 
 /// Source that a target may be fetched from. Only the policy module creates one.
@@ -71,6 +73,32 @@ impl Policy {
             target: to,
             request_options: options.or_egress(from.own_egress.as_deref()),
             ..from.clone()
+        })
+    }
+
+    /// Admits a URL at a node of the cluster, which the operator has listed. Its port and its
+    /// address may be any.
+    #[must_use]
+    pub fn admit_peer(&self, at_peer: Target) -> Admitted {
+        let (admitted, _) = self.admit_checked(&self.rules.load(), at_peer);
+        Admitted {
+            request_options: RequestOptions::for_peer(),
+            ..admitted
+        }
+    }
+
+    /// Returns a node of the cluster as a source of a target. `None` if the URL is too long.
+    #[must_use]
+    pub fn peer_source(&self, admitted: &Admitted, peer: &Target) -> Option<Source> {
+        let base = peer.as_str().trim_end_matches('/');
+        let at_peer = Target::parse(&format!("{base}/{}", admitted.target().as_str()));
+        Some(Source {
+            kind: SourceKind::Peer,
+            admitted: Admitted {
+                target: at_peer.ok()?,
+                request_options: RequestOptions::for_peer(),
+                ..admitted.clone()
+            },
         })
     }
 

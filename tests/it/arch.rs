@@ -118,6 +118,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "fetch",
         &[
             "origin",
+            "cluster",
             "cache",
             "policy",
             "limits",

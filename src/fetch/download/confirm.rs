@@ -1,15 +1,18 @@
 //! Confirms what a response does not state: the end of a body that ended with its connection only,
-//! and the date of a file whose rest was requested by its date.
+//! the date of a file whose rest was requested by its date, and the digest of a body of a peer.
 //!
 //! Neither `Content-Length` nor a last chunk shows that such a body is complete (RFC 9112, section
 //! 6.3). It is stored if its own format ends there, or if a second response has the same bytes. A
 //! 206 need not repeat `Last-Modified` (RFC 9110, section 15.3.7), and some origins ignore
 //! `If-Range`. The date is then requested again.
 
-use super::{Download, has_whole_body};
+use super::Download;
+use super::from_peer::{is_peer, peer_digest};
+use super::status::has_whole_body;
 use crate::fetch::content_encoding::CodingCheck;
 use crate::fetch::error::{FetchError, Unconfirmed};
 use crate::fetch::format_end::{FormatEnd, find_format_end};
+use crate::fetch::parent_cache;
 use crate::fetch::resume::{BodyEnd, CompletedBody, DateCheck, PartialBody};
 use crate::origin::{ConnectionFault, Method, OriginError, OriginRequest, Response, Validity};
 use crate::policy::Source;
@@ -168,7 +171,10 @@ impl<'a> Download<'a> {
     ///
     /// # Errors
     /// The status of a response without a whole body.
-    async fn request_whole_body(&mut self, source: &'a Source) -> Result<Response, FetchError> {
+    pub(super) async fn request_whole_body(
+        &mut self,
+        source: &'a Source,
+    ) -> Result<Response, FetchError> {
         let request = OriginRequest {
             resume: None,
             ..self.request(source)
@@ -181,6 +187,55 @@ impl<'a> Download<'a> {
         }
     }
 
+    /// Asks the peer that has sent the body for its digest, which the peer does not know before the
+    /// end of a growing body.
+    ///
+    /// # Errors
+    /// [`OriginError::InvalidResponse`] if the peer states none. The next source then sends the
+    /// whole body, which is compared with these bytes.
+    pub(super) async fn require_peer_digest(&mut self) -> Result<(), FetchError> {
+        let peer = self.source.filter(|source| is_peer(source));
+        let Some(peer) = peer.filter(|_| self.stated_digest.is_none()) else {
+            return Ok(());
+        };
+        let request = OriginRequest {
+            headers: vec![("cache-control".to_owned(), b"only-if-cached".to_vec())],
+            ..OriginRequest::new(Method::Head)
+        };
+        let response = self.send_request(peer, request).await?;
+        self.stated_digest = peer_digest(&response);
+        if self.stated_digest.is_none() {
+            return Err(parent_cache::missing_digest().into());
+        }
+        Ok(())
+    }
+
+    /// Compares the bytes of a peer that has proven no digest with those of the source that has
+    /// sent the rest. Readers have the other bytes meanwhile, and wait for the last one only.
+    ///
+    /// # Errors
+    /// [`FetchError::ChangedDuringFetch`] if the bytes differ.
+    pub(super) async fn confirm_peer_bytes(&mut self) -> Result<(), FetchError> {
+        let unproven = self.body.as_ref().map_or(0, |body| body.unproven_bytes);
+        let is_proven = self.stated_digest.is_some() || self.spec.required.has_strong_digest();
+        let Some(source) = self.source.filter(|_| unproven > 0 && !is_proven) else {
+            return Ok(());
+        };
+        let mut chunks = self.request_whole_body(source).await?.into_body();
+        let mut position = 0;
+        while position < unproven {
+            let Some(bytes) = chunks.next().await? else {
+                return Err(FetchError::ChangedDuringFetch);
+            };
+            position += bytes.len() as u64;
+            self.compare_with_staged(bytes, position).await?;
+        }
+        if let Some(body) = &mut self.body {
+            body.unproven_bytes = 0;
+        }
+        Ok(())
+    }
+
     /// Whether a length or a digest decides on the end, or the body cannot be stored anyway.
     fn is_end_checked_elsewhere(&self) -> bool {
         let has_length = self
@@ -189,7 +244,7 @@ impl<'a> Download<'a> {
             .is_some_and(|body| body.complete_length.is_some());
         has_length
             || !self.spec.required.is_empty()
-            || self.parent_digest.is_some()
+            || self.stated_digest.is_some()
             || self.shared_body.is_overflowing()
     }
 

@@ -5,9 +5,11 @@
 //! did not state. The main type is [`Download`].
 
 mod confirm;
+mod from_peer;
 mod receive;
 mod spec;
 mod split;
+mod status;
 
 pub use spec::DownloadSpec;
 
@@ -26,9 +28,12 @@ use super::state::FetcherState;
 use super::task::FetchTask;
 use super::unread_fetches::await_surplus;
 use crate::cache::Lease;
+use crate::cluster::ORIGIN_TAG_FIELD;
 use crate::model::{ExpectedDigests, FileType, Hasher, Key, Sha256};
-use crate::origin::{ConnectionFault, HostPermits, Method, OriginError, OriginRequest, Response};
+use crate::origin::{ConnectionFault, Method, OriginError, OriginRequest, Response};
 use crate::policy::{Admitted, Source, SourceKind};
+use from_peer::{exchange, is_peer, limiter_for, origin_validator, peer_digest};
+use status::{LastResponse, check_status, has_whole_body};
 
 /// Body that is being downloaded, and the state of its attempts.
 pub struct Download<'a> {
@@ -42,31 +47,23 @@ pub struct Download<'a> {
     file_type: FileType,
     /// Content coding that the last response stated.
     coding: Option<CodingCheck>,
-    /// Source of the last attempt, or the first source before any attempt.
+    /// Source of the last attempt, or the origin before any attempt.
     source: Option<&'a Source>,
     permit: MovingPermit<'a>,
     last_response: LastResponse,
     body: Option<PartialBody>,
     /// Readers have seen the beginning of a body whose digest is wrong.
     readers_saw_bad_bytes: bool,
-    /// SHA-256 that the parent cache states for its body.
-    parent_digest: Option<Sha256>,
-}
-
-/// Facts about the response to the last attempt.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct LastResponse {
-    /// The response, or the error in its place, came from another host after a redirect.
-    pub is_redirected: bool,
-    /// A response arrived. The host works, whatever its status says and happens to its body.
-    pub has_answered: bool,
+    /// SHA-256 that a parent or a peer states for its body.
+    stated_digest: Option<Sha256>,
 }
 
 impl<'a> Download<'a> {
     pub fn new(task: &FetchTask<'a>, spec: DownloadSpec<'a>, lease: Option<&'a Lease>) -> Self {
         let admitted = task.admitted;
         let file_type = admitted.file_type();
-        let source = spec.sources.first();
+        // A body of another process came from there.
+        let source = spec.sources.iter().find(|source| !is_peer(source));
         let permit = MovingPermit::new(
             &task.state.host_limiter,
             task.body.readership(),
@@ -86,7 +83,7 @@ impl<'a> Download<'a> {
             last_response: LastResponse::default(),
             body: None,
             readers_saw_bad_bytes: false,
-            parent_digest: None,
+            stated_digest: None,
         }
     }
 
@@ -104,6 +101,7 @@ impl<'a> Download<'a> {
     /// [`FetchError::TooManyFetches`] if too many fetches wait. [`FetchError::Abandoned`] if the
     /// client has too many that wait without a reader.
     pub async fn acquire_permit(&mut self, source: &Source) -> Result<(), FetchError> {
+        self.permit.use_limiter(limiter_for(self.state, source));
         let has_begun = self.has_begun();
         let key = Key::new(self.admitted.target());
         let is_surplus = await_surplus(self.state, self.shared_body, key);
@@ -117,6 +115,11 @@ impl<'a> Download<'a> {
     /// Returns the permit of the host that was asked last.
     pub fn take_permit(&mut self) -> Option<HostPermit> {
         self.permit.take()
+    }
+
+    /// Whether the body must have a digest, so that more sources may be asked than a peer asks.
+    pub fn requires_digest(&self) -> bool {
+        !self.spec.required.is_empty()
     }
 
     /// Whether a part of the body is staged, so that the same source should continue it.
@@ -173,7 +176,7 @@ impl<'a> Download<'a> {
         if start == 0 {
             self.coding = Some(CodingCheck::new(&response, self.admitted));
             self.begin(&response).await?;
-            self.set_parent_digest(source, &response)?;
+            self.set_stated_digest(source, &response)?;
         }
         self.confirm_date(source).await?;
         let ends_with_connection = response.ends_with_connection();
@@ -188,9 +191,13 @@ impl<'a> Download<'a> {
         let is_other = self
             .source
             .is_none_or(|last| last.target() != source.target());
+        let was_peer = self.source.is_some_and(is_peer);
         self.source = Some(source);
         if let Some(body) = self.body.as_mut().filter(|_| is_other) {
             body.clear_validators();
+            if was_peer && source.kind() == SourceKind::Origin {
+                body.continue_at_origin();
+            }
         }
     }
 
@@ -209,23 +216,14 @@ impl<'a> Download<'a> {
         source: &Source,
         request: OriginRequest,
     ) -> Result<Response, OriginError> {
-        // After a redirect, another host has the permit.
-        self.permit.move_to(source.admitted()).await?;
-        let origin = &self.state.origin;
-        let answer = origin
-            .request_within(source.admitted(), request, &mut self.permit)
-            .await;
-        self.last_response = LastResponse {
-            is_redirected: match &answer {
-                Ok(response) => response.is_redirected(),
-                Err(failed) => failed.is_redirected,
-            },
-            has_answered: answer.is_ok(),
-        };
+        let (state, target) = (self.state, self.admitted.target());
+        let exchanged = exchange(state, target, &mut self.permit, (source, request)).await;
+        let answer;
+        (self.last_response, answer) = exchanged;
         if self.last_response.has_answered {
             self.state.circuits.record_first_response(source.admitted());
         }
-        answer.map_err(|failed| parent_cache::read_error(source, failed.error))
+        answer.map_err(|error| parent_cache::read_error(source, error))
     }
 
     /// Returns the response to a range request, with the offset of its first byte in the body.
@@ -269,8 +267,11 @@ impl<'a> Download<'a> {
 
     /// Begins a body, or restarts it. A body that readers have seen must keep its length.
     async fn begin(&mut self, response: &Response) -> Result<(), FetchError> {
+        let peer = self.source.filter(|source| is_peer(source));
+        let validator = peer.and_then(|peer| origin_validator(peer, response));
         if let Some(body) = self.body.as_mut().filter(|body| body.is_streaming) {
             body.restart(response)?;
+            body.keep_origin_validator(validator.as_ref());
             self.update_lease_record().await;
             return Ok(());
         }
@@ -282,21 +283,28 @@ impl<'a> Download<'a> {
         let staging = staging.await?;
         self.shared_body.meter().set_length(length);
         self.shared_body.meter().set_received(0);
-        self.body = Some(PartialBody::new(staging, response));
+        let mut body = PartialBody::new(staging, response);
+        body.origin_validator = validator;
+        if peer.is_some() {
+            body.headers.etag = response.header(ORIGIN_TAG_FIELD).map(str::to_owned);
+        }
+        self.body = Some(body);
         Ok(())
     }
 
-    /// Reads the digest that a parent states. A body from a parent needs a strong digest.
-    fn set_parent_digest(
+    /// Reads the digest that a parent or a peer states. A body from a parent needs a strong digest.
+    fn set_stated_digest(
         &mut self,
         source: &Source,
         response: &Response,
     ) -> Result<(), FetchError> {
-        self.parent_digest = (source.kind() == SourceKind::Parent)
-            .then(|| parent_cache::response_digest(response))
-            .flatten();
+        self.stated_digest = match source.kind() {
+            SourceKind::Parent => parent_cache::response_digest(response),
+            SourceKind::Peer => peer_digest(response),
+            _ => None,
+        };
         if source.kind() == SourceKind::Parent
-            && self.parent_digest.is_none()
+            && self.stated_digest.is_none()
             && !self.spec.required.has_strong_digest()
         {
             return Err(parent_cache::missing_digest().into());
@@ -306,6 +314,8 @@ impl<'a> Download<'a> {
 
     /// Compares the digests of the complete body with the expected ones.
     async fn finish(&mut self) -> Result<CompletedBody, FetchError> {
+        self.require_peer_digest().await?;
+        self.confirm_peer_bytes().await?;
         let body = self.body.take().ok_or(FetchError::StoreFailed)?;
         let is_streaming = body.is_streaming;
         let mut completed = body.finish()?;
@@ -314,8 +324,8 @@ impl<'a> Download<'a> {
             return Err(error);
         }
         let digests = &completed.finished.digests;
-        let parent_digest = ExpectedDigests::from_iter(self.parent_digest.map(Into::into));
-        let mismatch = [self.spec.required, &parent_digest]
+        let stated_digest = ExpectedDigests::from_iter(self.stated_digest.map(Into::into));
+        let mismatch = [self.spec.required, &stated_digest]
             .into_iter()
             .find(|expected| digests.first_mismatch(expected).is_some());
         let Some(expected) = mismatch else {
@@ -325,7 +335,7 @@ impl<'a> Download<'a> {
         self.distrust_host(&completed);
         let is_by_path = self.admitted.requires_only_path_digest()
             && self.spec.known_content.is_none()
-            && digests.first_mismatch(&parent_digest).is_none();
+            && digests.first_mismatch(&stated_digest).is_none();
         if is_by_path {
             let target = self.admitted.target();
             tracing::info!(%target, "passed on a body that does not have the digest in its path");
@@ -375,24 +385,4 @@ impl<'a> Download<'a> {
                 .await;
         }
     }
-}
-
-/// Returns a response with a whole body.
-///
-/// # Errors
-/// The status as an error.
-fn check_status(source: &Source, response: Response) -> Result<Response, OriginError> {
-    match response.status() {
-        _ if has_whole_body(&response) => Ok(response),
-        // A parent returns 504 to `only-if-cached` if it has no stored response (RFC 9111, section
-        // 5.2.1.7).
-        504 if source.kind() == SourceKind::Parent => Err(parent_cache::not_found()),
-        _ => Err(response.as_error()),
-    }
-}
-
-/// Whether a response has the whole body. A 203 and a 226 have it as a 200 (RFC 9110, section
-/// 15.3.4; RFC 3229). So has a 300 without `Location` for wget and curl.
-fn has_whole_body(response: &Response) -> bool {
-    matches!(response.status(), 200 | 203 | 226 | 300)
 }

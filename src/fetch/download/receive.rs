@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::Download;
+use super::from_peer::{is_peer, peer_is_silent, wait_silent};
 use super::split::{distrust_ranges, split_plan};
 use crate::fetch::FetchError;
 use crate::fetch::content_encoding::CodingCheck;
@@ -25,7 +26,11 @@ impl Download<'_> {
         let mut chunks = SplitBody::new(response.into_body(), start, plan);
         let mut position = start;
         loop {
-            let received = chunks.next().await;
+            let received = tokio::select! {
+                biased;
+                received = chunks.next() => received,
+                () = wait_silent(self.state, self.source) => return Err(peer_is_silent().into()),
+            };
             let received = received.inspect_err(|error| distrust_ranges(self.body.as_mut(), error));
             let Some(bytes) = received? else {
                 break;
@@ -35,6 +40,9 @@ impl Download<'_> {
                 return Err(OriginError::from(PolicyDenied::TooLarge(limit)).into());
             }
             let new = self.compare_with_staged(bytes, position).await?;
+            if start == 0 {
+                self.confirm_compared(position);
+            }
             if self.confirm_validator(position) {
                 self.update_lease_record().await;
             }
@@ -56,7 +64,7 @@ impl Download<'_> {
 
     /// Compares received bytes, which end at `position`, with those that are staged already.
     /// Returns the bytes that are not staged yet.
-    async fn compare_with_staged(
+    pub(super) async fn compare_with_staged(
         &self,
         mut bytes: Bytes,
         position: u64,
@@ -88,6 +96,15 @@ impl Download<'_> {
             start += size_bytes as u64;
         }
         Ok(bytes)
+    }
+
+    /// Records that a body from the beginning has the same bytes as those of a peer.
+    fn confirm_compared(&mut self, position: u64) {
+        if let Some(body) = &mut self.body
+            && position >= body.unproven_bytes
+        {
+            body.unproven_bytes = 0;
+        }
     }
 
     /// Confirms the validator of a restarted body once all staged bytes were compared with it.
@@ -173,7 +190,8 @@ impl Download<'_> {
     /// Whether readers see nothing until all checks are done. After wrong bytes that no reader has
     /// seen, another source can be tried.
     fn buffers_until_verified(&self) -> bool {
-        !self.spec.required.is_empty() && self.spec.sources.len() > 1
+        let others = self.spec.sources.iter().filter(|source| !is_peer(source));
+        !self.spec.required.is_empty() && others.count() > 1
     }
 
     /// Returns how many of the first bytes show the file type and the content coding.

@@ -60,7 +60,9 @@ fn connections(download: &Download<'_>, source: &Source) -> Option<(usize, Split
                 rate => SplitTrigger::Below(rate),
             },
         )),
-        (_, SourceKind::Mirror | SourceKind::Parent | SourceKind::Archive) => None,
+        (_, SourceKind::Mirror | SourceKind::Parent | SourceKind::Archive | SourceKind::Peer) => {
+            None
+        }
     }
 }
 

@@ -70,6 +70,8 @@ pub enum SourceName {
     /// Another gateway.
     Parent,
     Archive,
+    /// A node of the cluster, which fetches the target.
+    Peer,
     /// Another process of the same cache folder, which fetches the target.
     OtherProcess,
     Bucket,
@@ -149,6 +151,7 @@ impl From<&FetchView> for FetchEntry {
                 ByteOrigin::Source(SourceKind::Mirror) => SourceName::Mirror,
                 ByteOrigin::Source(SourceKind::Parent) => SourceName::Parent,
                 ByteOrigin::Source(SourceKind::Archive) => SourceName::Archive,
+                ByteOrigin::Source(SourceKind::Peer) => SourceName::Peer,
                 ByteOrigin::OtherProcess => SourceName::OtherProcess,
                 ByteOrigin::Bucket => SourceName::Bucket,
             }),

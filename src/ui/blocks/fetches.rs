@@ -60,6 +60,7 @@ fn source(origin: ByteOrigin) -> &'static str {
         ByteOrigin::Source(SourceKind::Mirror) => "mirror",
         ByteOrigin::Source(SourceKind::Parent) => "parent",
         ByteOrigin::Source(SourceKind::Archive) => "archive",
+        ByteOrigin::Source(SourceKind::Peer) => "peer",
         ByteOrigin::OtherProcess => "other process",
         ByteOrigin::Bucket => "bucket",
     }

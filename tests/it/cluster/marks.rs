@@ -4,11 +4,12 @@
 use std::time::{Duration, SystemTime};
 
 use millpond::cluster::{
-    MARK_FIELD, MarkedRequest, NODE_PATH, POLL_REQUEST, PROOF_FIELD, REFUSAL_FIELD,
+    MARK_FIELD, Mark, MarkedRequest, NODE_PATH, ORIGIN_TAG_FIELD, POLL_REQUEST, PROOF_FIELD,
+    REFUSAL_FIELD,
 };
 
-use super::stage::{SECRET, free_address, key, node};
-use crate::harness::{Answer, Gateway};
+use super::stage::{SECRET, free_address, key, node, run_of};
+use crate::harness::{Answer, Gateway, Origin, Reply, archive, sha256};
 
 fn ask(gateway: &Gateway, mark: &str) -> Answer {
     let request = gateway.request("GET", NODE_PATH);
@@ -83,4 +84,68 @@ fn mark_with_a_wrong_clock_is_refused() {
         let mark = key.mark(POLL_REQUEST, time);
         assert_refused(&ask(&gateway, &mark.value), "clock");
     }
+}
+
+/// Returns the mark of a request for a target, for a process.
+fn mark_of(method: &str, url: &str, recipient: &str) -> Mark {
+    let request = MarkedRequest {
+        recipient,
+        method,
+        target: url,
+    };
+    key(SECRET).mark(request, SystemTime::now())
+}
+
+#[test]
+fn mark_for_a_target_is_accepted_once() {
+    let (origin, path) = (Origin::start(), "/pub/marked-1.0.tar.gz");
+    let body = archive(10, 100_000);
+    origin.serve(path, Reply::file(&body));
+    let gateway = node("own", free_address("127.0.0.57"), &[]);
+    let gateway = gateway.origin(&origin).start();
+    let (url, run) = (origin.url(path), run_of(&gateway));
+    let ask = |method: &str, mark: &Mark| {
+        let request = gateway.request(method, &format!("/{url}"));
+        request.header(MARK_FIELD, &mark.value).send()
+    };
+    // An acknowledgement begins nothing.
+    let mark = mark_of("POST", &url, &run);
+    let answer = ask("POST", &mark);
+    answer.assert_status(202);
+    answer.wants(PROOF_FIELD);
+    assert_refused(&ask("POST", &mark), "replay");
+    assert_eq!(origin.count(path), 0);
+    let mark = mark_of("GET", &url, &run);
+    assert_refused(&ask("POST", &mark), "secret");
+    let answer = ask("GET", &mark);
+    answer.assert_body(200, &body);
+    answer.wants(PROOF_FIELD);
+    let tag = format!("\"{}\"", &sha256(&body)[..16]);
+    assert_eq!(answer.header(ORIGIN_TAG_FIELD), Some(tag.as_str()));
+    assert_refused(&ask("GET", &mark), "replay");
+    assert_eq!(origin.count(path), 1);
+}
+
+#[test]
+fn mark_for_another_process_is_refused() {
+    let (origin, path) = (Origin::start(), "/pub/marked-1.0.tar.gz");
+    origin.serve(path, Reply::file(&archive(11, 10_000)));
+    let gateway = node("own", free_address("127.0.0.58"), &[]);
+    let mut gateway = gateway.origin(&origin).start();
+    let (url, run) = (origin.url(path), run_of(&gateway));
+    let ask = |gateway: &Gateway, mark: &Mark| {
+        let request = gateway.request("GET", &format!("/{url}"));
+        request.header(MARK_FIELD, &mark.value).send()
+    };
+    assert_refused(&ask(&gateway, &mark_of("GET", &url, "any")), "recipient");
+    let unused = mark_of("GET", &url, &run);
+    gateway.restart();
+    assert_ne!(run_of(&gateway), run);
+    assert_refused(&ask(&gateway, &unused), "recipient");
+    let bare = gateway.request("POST", &format!("/{url}"));
+    bare.send().assert_problem(405);
+    assert_eq!(origin.count(path), 0);
+    let answer = gateway.get(&url).send();
+    assert_eq!(answer.header(ORIGIN_TAG_FIELD), None);
+    assert_eq!(answer.header(PROOF_FIELD), None);
 }

@@ -1,6 +1,10 @@
 //! Nodes of one cluster: how they find each other, and what they refuse.
 
 mod config;
+pub mod fake_peer;
+mod fetches;
+mod lost_owners;
 mod marks;
 mod nodes;
+mod restarts;
 pub mod stage;

@@ -1,7 +1,8 @@
 //! Nodes see each other, and serve alone without the ones that do not fit.
 
-use super::stage::{FakePeer, await_state, free_address, node, nodes, url_of};
-use crate::harness::{Gateway, Origin, Reply, archive, encoded};
+use super::fake_peer::FakePeer;
+use super::stage::{await_state, free_address, node, nodes, owners, url_of};
+use crate::harness::{Gateway, Origin, Reply, archive};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -46,14 +47,6 @@ fn nodes_see_each_other() {
     assert!(metrics.contains("millpond_cluster_peers{state=\"ready\"} 2\n"));
     assert!(metrics.contains("millpond_cluster_peers{state=\"itself\"} 1\n"));
     assert!(metrics.contains("millpond_cluster_refusals_total{reason=\"secret\"} 0\n"));
-}
-
-/// Returns the names of the owners of a target, as a node sees them.
-fn owners(gateway: &Gateway, url: &str) -> Vec<String> {
-    let path = format!("/api/v1/nodes?url={}", encoded(url));
-    let answer = gateway.operate("GET", &path).send();
-    let owners = answer.json()["owners"].clone();
-    serde_json::from_value(owners).expect("it is a list of names")
 }
 
 #[test]

@@ -1,17 +1,12 @@
-//! Nodes on addresses of their own, and a peer whose document the test decides.
+//! Nodes on addresses of their own.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-use std::time::SystemTime;
+use std::net::SocketAddr;
 
-use millpond::cluster::{ClusterKey, MARK_FIELD, NodeDocument, POLL_REQUEST, PROOF_FIELD};
+use millpond::cluster::ClusterKey;
 use millpond::model::Secret;
 use serde_json::Value;
 
-use crate::harness::{Builder, Gateway, eventually, listen};
+use crate::harness::{Builder, Gateway, Origin, encoded, eventually, listen};
 
 pub const SECRET: &str = "a secret of all nodes";
 
@@ -38,6 +33,8 @@ pub fn node(name: &str, address: SocketAddr, peers: &[SocketAddr]) -> Builder {
         .text("gateway.listen", &address.to_string())
         .text("cluster.secret", SECRET)
         .set("cluster.peers", &format!("{peers:?}"))
+        // Only the origins. Peers are allowed because they are peers.
+        .set("policy.allow_networks", "[\"127.0.0.1/32\"]")
         .relay()
 }
 
@@ -46,6 +43,12 @@ pub fn nodes(gateway: &Gateway) -> Value {
     let answer = gateway.operate("GET", "/api/v1/nodes").send();
     answer.assert_status(200);
     answer.json()
+}
+
+/// Returns the random number of the process of a gateway.
+pub fn run_of(gateway: &Gateway) -> String {
+    let run = nodes(gateway)["own"]["run"].clone();
+    serde_json::from_value(run).expect("it is a text")
 }
 
 /// Waits until a gateway sees its peer at an address in a state.
@@ -62,85 +65,45 @@ pub fn await_state(gateway: &Gateway, peer: SocketAddr, state: &str) {
     });
 }
 
-/// A peer with the secret, whose document the test decides.
-pub struct FakePeer {
-    pub address: SocketAddr,
-    polls: Arc<AtomicUsize>,
+/// Returns the names of the owners of a target, as a node sees them.
+pub fn owners(gateway: &Gateway, url: &str) -> Vec<String> {
+    let path = format!("/api/v1/nodes?url={}", encoded(url));
+    let answer = gateway.operate("GET", &path).send();
+    let owners = answer.json()["owners"].clone();
+    serde_json::from_value(owners).expect("it is a list of names")
 }
 
-impl FakePeer {
-    /// Starts a peer that changes the right document with `change`.
-    pub fn start(ip: &str, change: fn(&mut NodeDocument)) -> Self {
-        let listener = listen(ip);
-        let address = listener.local_addr().expect("a listener has an address");
-        let polls = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&polls);
-        thread::spawn(move || serve_polls(&listener, &count, change));
-        Self { address, polls }
-    }
+/// Three nodes that see each other, and fetch from one origin.
+pub struct Nodes {
+    pub all: [Gateway; 3],
+}
 
-    /// Waits until the peer was asked so many times.
-    pub fn await_polls(&self, count: usize) {
-        eventually("the peer was asked", || {
-            (self.polls.load(Ordering::SeqCst) >= count).then_some(())
+impl Nodes {
+    pub fn start(ips: [&str; 3], origin: &Origin) -> Self {
+        let addresses = ips.map(free_address);
+        let mut number = 0;
+        let all = addresses.map(|address| {
+            number += 1;
+            let builder = node(&format!("node-{number}"), address, &addresses);
+            builder.origin(origin).start()
         });
-    }
-}
-
-fn serve_polls(listener: &TcpListener, count: &AtomicUsize, change: fn(&mut NodeDocument)) {
-    let key = key(SECRET);
-    while let Ok((socket, _)) = listener.accept() {
-        // A poller that has ended needs no answer.
-        if answer_poll(socket, &key, change).is_some() {
-            count.fetch_add(1, Ordering::SeqCst);
+        for (at, gateway) in all.iter().enumerate() {
+            for (peer, address) in addresses.iter().enumerate() {
+                let state = if peer == at { "itself" } else { "ready" };
+                await_state(gateway, *address, state);
+            }
         }
+        Self { all }
     }
-}
 
-fn answer_poll(
-    mut socket: TcpStream,
-    key: &ClusterKey,
-    change: fn(&mut NodeDocument),
-) -> Option<()> {
-    let mut mark = String::new();
-    for line in BufReader::new(socket.try_clone().ok()?).lines() {
-        let line = line.ok()?;
-        if line.is_empty() {
-            break;
-        }
-        if let Some((name, value)) = line.split_once(": ")
-            && name.eq_ignore_ascii_case(MARK_FIELD)
-        {
-            value.clone_into(&mut mark);
-        }
+    /// Returns the indexes of the owner of a target, and of the last node in its order.
+    pub fn owner_and_follower(&self, url: &str) -> (usize, usize) {
+        let owners = owners(&self.all[0], url);
+        let at = |place: usize| {
+            let number = owners[place].strip_prefix("node-");
+            let number = number.and_then(|text| text.parse::<usize>().ok());
+            number.expect("it is one of the nodes") - 1
+        };
+        (at(0), at(2))
     }
-    socket.write_all(&poll_answer(&mark, key, change)?).ok()
-}
-
-/// Returns the response to a poll with this mark, whose right document `change` changes.
-pub fn poll_answer(mark: &str, key: &ClusterKey, change: fn(&mut NodeDocument)) -> Option<Vec<u8>> {
-    let now = SystemTime::now();
-    let request = key.verify(POLL_REQUEST, mark, now).ok()?;
-    let since = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    let mut document = NodeDocument {
-        id: "fake".to_owned(),
-        run: "fake".to_owned(),
-        name: "fake".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        layout: 2,
-        space_bytes: 1 << 30,
-        folder: "fake".to_owned(),
-        ready: true,
-        clock_ms: u64::try_from(since.as_millis()).ok()?,
-        advertise: None,
-    };
-    change(&mut document);
-    let body = serde_json::to_string(&document).ok()?;
-    let proof = key.prove(request, body.as_bytes());
-    let length = body.len();
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\
-         {PROOF_FIELD}: {proof}\r\n\r\n"
-    );
-    Some((head + &body).into_bytes())
 }

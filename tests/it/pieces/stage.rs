@@ -8,7 +8,8 @@ use std::thread;
 use millpond::cluster::MARK_FIELD;
 use millpond::metalink::Metalink;
 
-use crate::cluster::stage::{SECRET, key, poll_answer};
+use crate::cluster::fake_peer::poll_answer;
+use crate::cluster::stage::{SECRET, key};
 use crate::harness::{Body, Gateway, Origin, Reply, archive, eventually, listen, sha256};
 
 pub const PIECE: usize = 1 << 20;
@@ -104,8 +105,8 @@ fn answer(mut socket: TcpStream, asked: &Mutex<Vec<String>>, body: &[u8]) -> std
         }
     }
     if first.contains("/api/v1/node ") {
-        let response = poll_answer(&mark, &key(SECRET), |_| ());
-        return socket.write_all(&response.unwrap_or_default());
+        let response = poll_answer(&key(SECRET), &mark, |_| ());
+        return socket.write_all(response.unwrap_or_default().as_bytes());
     }
     let (status, field, part) = match &range {
         None => ("200 OK", String::new(), body),

@@ -93,7 +93,7 @@ impl Services {
                 .cluster
                 .settings()?
                 .filter(|_| mode == OpenMode::Serve),
-            Arc::clone(&origin),
+            (Arc::clone(&origin), dialer.clone()),
             Arc::clone(&policy),
         ));
         let fetcher = Fetcher::new(

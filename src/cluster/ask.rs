@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep};
 
+use super::link::MAX_SILENCE;
 use super::mark::{ClusterKey, MARK_FIELD, MarkedRequest, PROOF_FIELD, REFUSAL_FIELD};
 use super::membership::Cluster;
 use super::refusal::{Nonce, PeerRefusal};
@@ -19,8 +20,21 @@ pub const FETCH_METHOD: &str = "POST";
 /// Response field with the entity tag that the origin has sent. Clients never get it.
 pub const ORIGIN_TAG_FIELD: &str = "millpond-origin-etag";
 
-/// Longest wait for the acknowledgement of an owner. It says only that the owner runs.
-const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_millis(300);
+/// Longest wait for the acknowledgement of an owner that answers pings meanwhile.
+const MAX_ACKNOWLEDGE_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a node waits for another one that still asks a peer which was silent for this node.
+const MAX_UNDECIDED_WAIT: Duration = Duration::from_secs(1);
+
+/// Time between two questions to an undecided node.
+const UNDECIDED_PAUSE: Duration = Duration::from_millis(50);
+
+/// Answer of a peer that was asked for a target.
+enum PeerAnswer {
+    Accepted,
+    /// The peer asks another one, and may begin itself if that one is silent.
+    Undecided(OriginError),
+}
 
 /// Field of a marked request, and its nonce.
 #[derive(Debug)]
@@ -43,10 +57,36 @@ impl Cluster {
     /// Asks a peer whether it fetches a target, and waits for the acknowledgement. The request for
     /// the body begins the fetch, so that a late one of this kind has no effect.
     ///
+    /// If a better owner was silent (`is_after_silent`), the peer may still wait for that one too.
+    /// It is asked again until it has decided.
+    ///
     /// # Errors
     /// [`OriginError::Unreachable`] if the peer is silent. Its next poll decides whether it is used
     /// again. Another [`OriginError`] if the peer does not fetch the target.
-    pub async fn request_fetch(&self, peer: &Source, target: &Target) -> Result<(), OriginError> {
+    pub async fn request_fetch(
+        &self,
+        peer: &Source,
+        target: &Target,
+        is_after_silent: bool,
+    ) -> Result<(), OriginError> {
+        let wait = if is_after_silent {
+            MAX_UNDECIDED_WAIT
+        } else {
+            Duration::ZERO
+        };
+        let deadline = Instant::now() + wait;
+        loop {
+            match self.ask_once(peer, target).await {
+                Ok(PeerAnswer::Accepted) => return Ok(()),
+                Ok(PeerAnswer::Undecided(_)) if Instant::now() < deadline => {
+                    sleep(UNDECIDED_PAUSE).await;
+                }
+                Ok(PeerAnswer::Undecided(error)) | Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn ask_once(&self, peer: &Source, target: &Target) -> Result<PeerAnswer, OriginError> {
         let mut request = OriginRequest {
             follow_redirects: false,
             ..OriginRequest::new(Method::Other(FETCH_METHOD.to_owned()))
@@ -54,16 +94,23 @@ impl Cluster {
         let marked = self.mark_for(peer.target(), FETCH_METHOD, target)?;
         request.headers.push(marked.field);
         let asked = self.origin.request(peer.admitted(), request);
-        let answer = match timeout(ACKNOWLEDGE_TIMEOUT, asked).await {
-            Ok(answer) => answer.map_err(OriginError::from),
-            Err(_) => Err(ConnectionFault::Timeout(TimeoutPhase::Response).into()),
+        let silent = || Err(ConnectionFault::Timeout(TimeoutPhase::Response).into());
+        let answer = tokio::select! {
+            biased;
+            answer = asked => answer.map_err(OriginError::from),
+            () = self.wait_no_sign(peer.target()) => silent(),
+            () = sleep(MAX_ACKNOWLEDGE_WAIT) => silent(),
         };
         match answer {
             Ok(response) if response.status() == 202 => {
-                self.check_proof(&response, &marked.nonce, target)
+                self.check_proof(&response, &marked.nonce, target)?;
+                Ok(PeerAnswer::Accepted)
+            }
+            Ok(response) if has_refused(&response, PeerRefusal::Elsewhere) => {
+                Ok(PeerAnswer::Undecided(response.as_error()))
             }
             Ok(response) => {
-                if response.header(REFUSAL_FIELD) == Some(PeerRefusal::Recipient.as_str()) {
+                if has_refused(&response, PeerRefusal::Recipient) {
                     // The peer was restarted. The next poll shows its new process.
                     self.suspect(peer.target());
                 }
@@ -73,6 +120,13 @@ impl Cluster {
                 self.suspect(peer.target());
                 Err(error)
             }
+        }
+    }
+
+    async fn wait_no_sign(&self, at_peer: &Target) {
+        match self.link_to(at_peer) {
+            Some(link) => link.wait_no_sign().await,
+            None => sleep(MAX_SILENCE).await,
         }
     }
 
@@ -127,6 +181,10 @@ impl Cluster {
 pub fn proven_content(target: &Target, status: u16, field: impl Fn(&str) -> String) -> Vec<u8> {
     let fields = PROVEN_FIELDS.map(field).join("\n");
     format!("{}\n{status}\n{fields}", target.as_str()).into_bytes()
+}
+
+fn has_refused(response: &Response, refusal: PeerRefusal) -> bool {
+    response.header(REFUSAL_FIELD) == Some(refusal.as_str())
 }
 
 fn unproven() -> OriginError {

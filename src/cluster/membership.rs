@@ -1,17 +1,22 @@
 //! The nodes of the cluster as this node sees them. The main type is [`Cluster`].
 
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use tokio::sync::{Notify, watch};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::config::ClusterSettings;
 use super::known_holders::KnownHolders;
+use super::link::Link;
+use super::link_thread::LinkThread;
 use super::mark::{ClusterKey, MarkedRequest, PeerProof, milliseconds};
 use super::node::{NodeDocument, NodeIdentity};
 use super::owner::{WeightedNode, rank};
 use super::peer_state::PeerState;
 use super::refusal::PeerRefusal;
+use crate::dial::Dialer;
 use crate::model::{Counter, Key, Target, lock};
 use crate::origin::Origin;
 use crate::policy::Policy;
@@ -27,11 +32,13 @@ pub struct Cluster {
     /// Counts the changes of states.
     changes: watch::Sender<u64>,
     /// Wakes the poller, because a peer has shown that it runs.
-    pub(super) awake: Notify,
+    pub(super) awake: Arc<Notify>,
+    pub(super) links: LinkThread,
     refusals: [Counter; PeerRefusal::ALL.len()],
     pub(super) holders: KnownHolders,
     pub(super) origin: Arc<Origin>,
     pub(super) policy: Arc<Policy>,
+    pub(super) dialer: Dialer,
 }
 
 #[derive(Debug)]
@@ -43,6 +50,7 @@ struct Peer {
     /// The peer did not acknowledge a request after the last poll.
     is_suspect: bool,
     node: Option<NodeDocument>,
+    link: Arc<Link>,
 }
 
 /// A peer at one time.
@@ -62,7 +70,7 @@ impl Cluster {
     pub fn new(
         own: NodeIdentity,
         settings: Option<ClusterSettings>,
-        origin: Arc<Origin>,
+        (origin, dialer): (Arc<Origin>, Dialer),
         policy: Arc<Policy>,
     ) -> Self {
         let (urls, advertise, key) = match settings {
@@ -72,24 +80,30 @@ impl Cluster {
                 (settings.peers, settings.advertise, Some(key))
             }
         };
+        let awake = Arc::new(Notify::new());
         let peer = |url| Peer {
             url,
             state: PeerState::Unknown,
             since: SystemTime::now(),
             is_suspect: false,
             node: None,
+            link: Arc::new(Link::new(Arc::clone(&awake))),
         };
         Self {
+            links: key
+                .as_ref()
+                .map_or_else(LinkThread::none, |_| LinkThread::start()),
             own,
             advertise,
             key,
             peers: Mutex::new(urls.into_iter().map(peer).collect()),
             changes: watch::Sender::new(0),
-            awake: Notify::new(),
+            awake,
             refusals: Default::default(),
             holders: KnownHolders::default(),
             origin,
             policy,
+            dialer,
         }
     }
 
@@ -176,7 +190,8 @@ impl Cluster {
         let peers = lock(&self.peers);
         let ready = peers
             .iter()
-            .filter(|peer| peer.state == PeerState::Ready && !peer.is_suspect);
+            .filter(|peer| peer.state == PeerState::Ready && !peer.is_suspect)
+            .filter(|peer| peer.link.is_usable());
         let ready: Vec<(&Target, &NodeDocument)> = ready
             .filter_map(|peer| Some((&peer.url, peer.node.as_ref()?)))
             .collect();
@@ -204,8 +219,31 @@ impl Cluster {
         peer.node.as_ref().map(|node| node.run.clone())
     }
 
-    /// Waits until the peer of a URL does not answer.
+    /// Returns the link to the peer of a URL.
+    pub(super) fn link_to(&self, at_peer: &Target) -> Option<Arc<Link>> {
+        let peers = lock(&self.peers);
+        let found = peers.iter().find(|peer| is_below(at_peer, &peer.url));
+        found.map(|peer| Arc::clone(&peer.link))
+    }
+
+    /// Answers the pings of a peer on its connection. Returns `None` if this node has no links.
+    #[must_use]
+    pub fn answer_pings(&self, stream: TcpStream) -> Option<AbortOnDropHandle<()>> {
+        self.links.answer_pings(stream)
+    }
+
+    /// Waits until the peer of a URL does not answer pings or polls.
     pub async fn wait_silent(&self, at_peer: &Target) {
+        let Some(link) = self.link_to(at_peer) else {
+            return;
+        };
+        tokio::select! {
+            () = link.wait_silent() => {}
+            () = self.wait_not_polled(at_peer) => {}
+        }
+    }
+
+    async fn wait_not_polled(&self, at_peer: &Target) {
         let mut changes = self.changes.subscribe();
         loop {
             let is_silent =
@@ -262,5 +300,5 @@ impl Cluster {
 fn is_below(url: &Target, base: &Target) -> bool {
     let base = base.as_str().trim_end_matches('/');
     let rest = url.as_str().strip_prefix(base);
-    rest.is_some_and(|rest| rest.starts_with('/'))
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

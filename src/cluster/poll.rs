@@ -1,18 +1,22 @@
 //! Asks each peer for its state every few seconds.
 
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
+use super::link::LinkState;
 use super::mark::{
     ANY_RECIPIENT, MARK_FIELD, MAX_CLOCK_SKEW, MarkedRequest, PROOF_FIELD, REFUSAL_FIELD,
     milliseconds,
 };
 use super::membership::{Cluster, PeerView};
 use super::node::NodeDocument;
+use super::open_link::open;
 use super::peer_state::PeerState;
-use crate::model::Target;
+use crate::dial::Reach;
+use crate::model::{Scheme, Target};
 use crate::origin::{Body, Method, OriginError, OriginRequest, Response};
 
 /// Path at which a node states its facts.
@@ -67,9 +71,41 @@ impl Cluster {
                 tracing::debug!(peer = url.as_str(), %error, "poll of a peer failed");
                 (PeerState::Silent, None)
             }
+            // A busy peer answers pings only.
+            Err(_) if self.link_to(url).is_some_and(|link| link.is_answering()) => return,
             Err(_) => (PeerState::Silent, None),
         };
+        if let (PeerState::Ready, Some(node)) = (state, &node) {
+            self.keep_link(url, &node.run).await;
+        }
         self.set_state(url, state, node);
+    }
+
+    /// Opens the link to the process `recipient` at a URL, unless it is open.
+    async fn keep_link(&self, url: &Target, recipient: &str) {
+        let (Some(key), Some(link)) = (self.key(), self.link_to(url)) else {
+            return;
+        };
+        // TLS ends at a front server, which has no links.
+        if link.is_open() || url.scheme() != Scheme::Http {
+            return;
+        }
+        let (host, port) = (url.host(), url.port());
+        let connecting = self
+            .dialer
+            .connect_to_host(host, port, Reach::Configured, None);
+        let opening = async {
+            let stream = connecting.await.map_err(io::Error::other)?;
+            open(stream, &format!("{host}:{port}"), key, recipient).await
+        };
+        let opened = timeout(POLL_TIMEOUT, opening).await;
+        match opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(stream) => self.links.send_pings(stream, link),
+            Err(error) => {
+                tracing::debug!(peer = url.as_str(), %error, "peer has no link");
+                link.set(LinkState::Absent);
+            }
+        }
     }
 
     /// Asks a peer for its document.

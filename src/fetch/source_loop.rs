@@ -57,6 +57,8 @@ struct SourceLoop<'a> {
     download: Download<'a>,
     queue: VecDeque<QueuedSource<'a>>,
     max_attempts: u32,
+    /// A peer was silent when it was asked for the body.
+    has_silent_peer: bool,
     /// Error to return if every source fails.
     final_error: FetchError,
 }
@@ -88,6 +90,7 @@ impl<'a> SourceLoop<'a> {
             download,
             queue,
             max_attempts,
+            has_silent_peer: false,
             final_error: FetchError::StoreFailed,
         }
     }
@@ -110,10 +113,9 @@ impl<'a> SourceLoop<'a> {
     ) -> Result<DownloadedBody, FetchError> {
         let (state, admitted) = (task.state, queued.source.admitted());
         if queued.source.kind() == SourceKind::Peer {
-            state
-                .cluster
-                .request_fetch(queued.source, task.admitted.target())
-                .await?;
+            let (cluster, target) = (&state.cluster, task.admitted.target());
+            let asked = cluster.request_fetch(queued.source, target, self.has_silent_peer);
+            asked.await?;
         } else {
             self.leave_peers(task);
         }
@@ -237,7 +239,9 @@ impl<'a> SourceLoop<'a> {
                 self.queue.clear();
             }
             // The next peer may know the target, or fetch it.
-            FetchError::Origin(OriginError::Unreachable(_)) if !self.download.has_begun() => {}
+            FetchError::Origin(OriginError::Unreachable(_)) if !self.download.has_begun() => {
+                self.has_silent_peer = true;
+            }
             // The origin sends the rest of a body. If the owner has failed otherwise, another peer
             // would ask the origin too.
             _ => self

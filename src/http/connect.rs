@@ -29,6 +29,7 @@ use super::connection::{
 use super::first_bytes::{FirstBytes, TLS_ACCESS_DENIED};
 use super::login;
 use super::parse_request::reject_loop;
+use super::peer_link;
 use super::response_facts::ResponseFacts;
 use super::tunnel::{OpenTunnel, open_tunnel, relay, run_tunnel};
 use crate::gateway::RequestError;
@@ -82,6 +83,9 @@ pub async fn serve(
         },
         peer,
     };
+    if peer_link::is_link(&request, &routes) {
+        return peer_link::serve(&request, client, &routes).await;
+    }
     match admit(&routes, &request, &client).await {
         Ok(_) if is_rejected => reject(client, &RequestError::Busy, &routes).await,
         Ok((admitted, transfer)) => serve_admitted(client, admitted, transfer, &routes).await,

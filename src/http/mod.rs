@@ -40,6 +40,7 @@ mod options;
 mod own_url;
 mod page_body;
 mod parse_request;
+mod peer_link;
 mod peer_request;
 mod proxy_endpoint;
 mod proxy_header;

@@ -138,7 +138,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     ("intercept", &["model"]),
     ("notify", &["dial", "retry", "model"]),
-    ("cluster", &["origin", "policy", "model"]),
+    ("cluster", &["origin", "dial", "policy", "model"]),
     ("origin", &["dial", "policy", "metrics", "model"]),
     ("dial", &["policy", "limits", "metrics", "model"]),
     ("disk", &["freshness", "model"]),

@@ -16,9 +16,9 @@ use crate::origin::{
 };
 use crate::policy::{Source, SourceKind};
 
-/// Time without a byte after which the state of a peer counts. A poll of a busy node may fail while
-/// its bodies flow.
-const MIN_SILENCE: Duration = Duration::from_secs(2);
+/// Time without a byte after which the state of a peer counts. A ping or a poll of a busy node may
+/// fail while its bodies flow.
+const MIN_SILENCE: Duration = Duration::from_secs(1);
 
 /// Returns the permits for a source. A peer may wait for a permit of this node, so that the bodies
 /// of peers have permits of their own.
@@ -30,8 +30,8 @@ pub fn limiter_for<'a>(state: &'a FetcherState, source: &Source) -> &'a HostLimi
     }
 }
 
-/// Waits until a peer has sent nothing for a while and the polls find it silent. Waits for ever for
-/// another source, which has time limits of its own.
+/// Waits until a peer has sent nothing for a while, and answers no pings or polls either. Waits for
+/// ever for another source, which has time limits of its own.
 pub async fn wait_silent(state: &FetcherState, source: Option<&Source>) {
     match source.filter(|source| is_peer(source)) {
         Some(peer) => {

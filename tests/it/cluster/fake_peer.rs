@@ -1,15 +1,15 @@
 //! A peer with the secret, whose document and bodies the test decides.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use millpond::cluster::{
-    ClusterKey, MARK_FIELD, MarkedRequest, NODE_PATH, NodeDocument, ORIGIN_TAG_FIELD, POLL_REQUEST,
-    PROOF_FIELD, proven_content,
+    ClusterKey, LINK_CONTENT, LINK_REQUEST, MARK_FIELD, MarkedRequest, NODE_PATH, NodeDocument,
+    ORIGIN_TAG_FIELD, POLL_REQUEST, PROOF_FIELD, proven_content,
 };
 use millpond::model::Target;
 
@@ -31,6 +31,8 @@ pub struct Conduct {
     pub document: fn(&mut NodeDocument),
     /// Answer to a request for a target.
     pub body: Option<FakeBody>,
+    /// Time before an acknowledgement. The peer answers pings meanwhile.
+    pub busy_for: Option<Duration>,
 }
 
 /// Beginning of a body. The connection ends behind it.
@@ -49,6 +51,7 @@ impl FakePeer {
         let conduct = Conduct {
             document: change,
             body: None,
+            busy_for: None,
         };
         Self::with(ip, conduct)
     }
@@ -103,10 +106,33 @@ fn answer(mut socket: TcpStream, key: &ClusterKey, conduct: &Conduct) -> Option<
         socket.write_all(answer.as_bytes()).ok()?;
         return Some(true);
     }
+    if method == "CONNECT" && conduct.busy_for.is_some() {
+        open_link(socket, key, &mark)?;
+        return Some(false);
+    }
+    if let Some(time) = conduct.busy_for.filter(|_| method == "POST") {
+        thread::sleep(time);
+    }
     let target = Target::parse(path.strip_prefix('/')?).ok()?;
     let answer = body_answer(key, &mark, (method, &target), conduct.body.as_ref()?)?;
     socket.write_all(&answer).ok()?;
     Some(false)
+}
+
+/// Answers pings on a connection for ever.
+fn open_link(mut socket: TcpStream, key: &ClusterKey, mark: &str) -> Option<()> {
+    let received = MarkedRequest {
+        recipient: FAKE,
+        ..LINK_REQUEST
+    };
+    let request = key.verify(received, mark, SystemTime::now()).ok()?;
+    let proof = key.prove(request, LINK_CONTENT);
+    let head = format!("HTTP/1.1 200 OK\r\n{PROOF_FIELD}: {proof}\r\n\r\n");
+    socket.write_all(head.as_bytes()).ok()?;
+    let mut pings = socket.try_clone().ok()?;
+    // Ends with the node.
+    thread::spawn(move || io::copy(&mut pings, &mut socket));
+    Some(())
 }
 
 /// Returns the response to a poll with this mark, whose right document `change` changes.

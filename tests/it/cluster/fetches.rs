@@ -1,7 +1,37 @@
 //! Misses over three nodes: the owner fetches once, and the others follow its body.
 
-use super::stage::{Nodes, await_state, free_address, node, owners};
-use crate::harness::{Origin, Reply, all_at_once, archive, assert_same, eventually};
+use super::stage::{Nodes, assert_hit, await_state, free_address, node, owners};
+use crate::harness::{Gate, Origin, Reply, all_at_once, archive, assert_same, eventually};
+
+/// Clients of each node in the test of many clients.
+const CLIENTS: usize = 200;
+
+#[test]
+fn many_clients_cause_one_origin_request() {
+    let (origin, gate) = (Origin::start(), Gate::new());
+    let path = "/pub/many-1.0.tar.gz";
+    let body = archive(1, 300_000);
+    origin.serve(path, Reply::file(&body).gate_at(100_000, &gate));
+    let nodes = Nodes::start(["127.0.0.41", "127.0.0.42", "127.0.0.43"], &origin);
+    let url = origin.url(path);
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        for gateway in &nodes.all {
+            clients.push(gateway.get(&url).start());
+        }
+    }
+    gate.await_reached(1);
+    gate.open();
+    for client in clients {
+        client.head().finish().assert_body(200, &body);
+    }
+    assert_eq!(origin.count(path), 1);
+    for gateway in &nodes.all {
+        gateway.await_stored(&url);
+        assert_hit(&gateway.assert_serves(&url, &body));
+    }
+    assert_eq!(origin.total(), 1);
+}
 
 #[test]
 fn each_target_is_fetched_once() {
@@ -40,6 +70,21 @@ fn owner_stopped_before_a_request_is_skipped() {
     // The stopped node reads its request now, which is too late to have an effect.
     await_state(&nodes.all[follower], nodes.all[owner].addr(), "ready");
     nodes.all[owner].request("GET", "/readyz").send();
+    assert_eq!(origin.count(path), 1);
+}
+
+#[test]
+fn stopped_owner_is_replaced_by_one_node() {
+    let (origin, path) = (Origin::start(), "/pub/replaced-1.0.tar.gz");
+    let body = archive(13, 200_000);
+    origin.serve(path, Reply::file(&body));
+    let nodes = Nodes::start(["127.0.0.78", "127.0.0.79", "127.0.0.80"], &origin);
+    let url = origin.url(path);
+    let (owner, follower) = nodes.owner_and_follower(&url);
+    nodes.all[owner].signal("STOP");
+    let running = [3 - owner - follower, follower];
+    all_at_once(2, |at| nodes.all[running[at]].assert_serves(&url, &body));
+    nodes.all[owner].signal("CONT");
     assert_eq!(origin.count(path), 1);
 }
 

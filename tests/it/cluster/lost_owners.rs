@@ -1,5 +1,7 @@
 //! Owners that die, stop or lie within a body: each client gets the right bytes, or no end.
 
+use std::time::Duration;
+
 use super::fake_peer::{Conduct, FAKE, FakeBody, FakePeer};
 use super::stage::{Nodes, await_state, free_address, node, owners};
 use crate::harness::{Body, Gate, Gateway, Origin, Reply, archive, assert_same, sha256};
@@ -75,6 +77,11 @@ struct Faked {
 
 /// Starts a node with a peer that sends the beginning of a body.
 fn faked(ips: [&str; 2], change: fn(&mut FakeBody)) -> Faked {
+    faked_busy(ips, None, change)
+}
+
+/// Starts a node with a peer that is busy for a time before it acknowledges a request.
+fn faked_busy(ips: [&str; 2], busy_for: Option<Duration>, change: fn(&mut FakeBody)) -> Faked {
     let body = archive(5, LENGTH);
     let mut sent = FakeBody {
         length: LENGTH,
@@ -86,6 +93,7 @@ fn faked(ips: [&str; 2], change: fn(&mut FakeBody)) -> Faked {
     let conduct = Conduct {
         document: |_| {},
         body: Some(sent),
+        busy_for,
     };
     let fake = FakePeer::with(ips[1], conduct);
     let origin = Origin::start();
@@ -107,7 +115,18 @@ fn faked(ips: [&str; 2], change: fn(&mut FakeBody)) -> Faked {
 
 #[test]
 fn bytes_without_a_digest_are_compared() {
-    let faked = faked(["127.0.0.65", "127.0.0.66"], |_| {});
+    assert_compared(&faked(["127.0.0.65", "127.0.0.66"], |_| {}));
+}
+
+#[test]
+fn busy_owner_is_waited_for() {
+    let busy_for = Some(Duration::from_secs(1));
+    assert_compared(&faked_busy(["127.0.0.76", "127.0.0.77"], busy_for, |_| {}));
+}
+
+/// Asserts that the peer has sent the beginning, and the origin the rest.
+#[track_caller]
+fn assert_compared(faked: &Faked) {
     let url = faked.origin.url(&faked.path);
     faked.gateway.assert_serves(&url, &faked.body);
     faked.gateway.await_stored(&url);

@@ -1,11 +1,13 @@
 //! Marks of peers: a node states its facts only to a request that proves the secret, once, and in
 //! time.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
 
 use millpond::cluster::{
-    MARK_FIELD, Mark, MarkedRequest, NODE_PATH, ORIGIN_TAG_FIELD, POLL_REQUEST, PROOF_FIELD,
-    REFUSAL_FIELD,
+    LINK_CONTENT, LINK_REQUEST, MARK_FIELD, Mark, MarkedRequest, NODE_PATH, ORIGIN_TAG_FIELD,
+    POLL_REQUEST, PROOF_FIELD, REFUSAL_FIELD,
 };
 
 use super::stage::{SECRET, free_address, key, node, run_of};
@@ -83,6 +85,47 @@ fn mark_with_a_wrong_clock_is_refused() {
     ] {
         let mark = key.mark(POLL_REQUEST, time);
         assert_refused(&ask(&gateway, &mark.value), "clock");
+    }
+}
+
+/// Asks for a link, and returns the head of the answer with its connection.
+fn ask_for_link(gateway: &Gateway, fields: &str) -> (String, TcpStream) {
+    let mut socket = TcpStream::connect(gateway.addr()).expect("the node listens");
+    let head = format!("CONNECT node:80 HTTP/1.1\r\nHost: node:80\r\n{fields}\r\n");
+    socket.write_all(head.as_bytes()).expect("the node reads");
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        socket.read_exact(&mut byte).expect("the node answers");
+        head.extend(byte);
+    }
+    (String::from_utf8(head).expect("a head is text"), socket)
+}
+
+#[test]
+fn link_needs_a_mark() {
+    let gateway = node("own", free_address("127.0.0.81"), &[]).start();
+    let (key, run) = (key(SECRET), run_of(&gateway));
+    let (head, _) = ask_for_link(&gateway, "");
+    assert!(head.starts_with("HTTP/1.1 421 "), "{head}");
+    let request = MarkedRequest {
+        recipient: &run,
+        ..LINK_REQUEST
+    };
+    let mark = key.mark(request, SystemTime::now());
+    let field = format!("{MARK_FIELD}: {}\r\n", mark.value);
+    let (head, mut socket) = ask_for_link(&gateway, &field);
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let proof = head.lines().find_map(|line| line.strip_prefix(PROOF_FIELD));
+    let proof = proof.and_then(|rest| rest.strip_prefix(": "));
+    assert!(key.is_proven(&mark.nonce, LINK_CONTENT, proof.unwrap_or_default()));
+    socket.write_all(b".").expect("the link is open");
+    let mut pong = [0];
+    socket.read_exact(&mut pong).expect("the ping is answered");
+    assert_eq!(&pong, b".");
+    let any = key.mark(LINK_REQUEST, SystemTime::now()).value;
+    for value in [mark.value, any, "nonsense".to_owned()] {
+        let (head, _) = ask_for_link(&gateway, &format!("{MARK_FIELD}: {value}\r\n"));
+        assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
     }
 }
 

@@ -6,7 +6,7 @@ use millpond::cluster::ClusterKey;
 use millpond::model::Secret;
 use serde_json::Value;
 
-use crate::harness::{Builder, Gateway, Origin, encoded, eventually, listen};
+use crate::harness::{Answer, Builder, Gateway, Origin, encoded, eventually, listen};
 
 pub const SECRET: &str = "a secret of all nodes";
 
@@ -71,6 +71,13 @@ pub fn owners(gateway: &Gateway, url: &str) -> Vec<String> {
     let answer = gateway.operate("GET", &path).send();
     let owners = answer.json()["owners"].clone();
     serde_json::from_value(owners).expect("it is a list of names")
+}
+
+/// Asserts that a response comes from the cache of the node.
+#[track_caller]
+pub fn assert_hit(answer: &Answer) {
+    let status = answer.wants("cache-status");
+    assert!(status.split("; ").any(|part| part == "hit"), "{status}");
 }
 
 /// Three nodes that see each other, and fetch from one origin.

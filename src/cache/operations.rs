@@ -18,7 +18,7 @@ use super::{lookup, open, promote};
 use crate::bucket::{Bucket, BucketError};
 use crate::disk::{FileHit, Placement, Published, Sealed, TargetLookup, records};
 use crate::limits::PoolClient;
-use crate::model::{Key, Record, Target};
+use crate::model::{Key, Record, Sha256, Target};
 
 impl Cache {
     /// Looks a target up, in memory if possible. Concurrent calls for one target share one look-up.
@@ -66,6 +66,12 @@ impl Cache {
         lookup::import_before_first(self, record.key()).await;
         let placement = Placement::New(self.acceptance());
         self.publish_placed(sealed, record, placement).await
+    }
+
+    /// Makes a stored object the first candidate for eviction, until it is used.
+    pub fn evict_first(&self, sha256: Sha256) {
+        let disk = self.inner.disk.store();
+        disk.index.lru().record_unused(sha256);
     }
 
     /// Publishes a sealed body under a record that has its generation already, from a replica.

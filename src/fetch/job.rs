@@ -18,6 +18,9 @@ use crate::cache::{Hit, TargetLookup};
 use crate::model::{DigestMatch, ExpectedDigests, Key, Record, Target};
 use crate::policy::{Admitted, SourceKind};
 
+/// Largest object of an owner that counts as used when it is stored. Larger ones fill a cache.
+const MAX_KEPT_BYTES: u64 = 1 << 20;
+
 /// Input of one fetch.
 pub struct FetchInput {
     pub admitted: Admitted,
@@ -275,7 +278,11 @@ impl FetchTask<'_> {
         downloaded: DownloadedBody,
         purpose: FetchPurpose,
     ) -> Result<Arc<Record>, FetchError> {
-        let DownloadedBody { completed, _permit } = downloaded;
+        let DownloadedBody {
+            completed,
+            kind,
+            _permit,
+        } = downloaded;
         let may_store = completed.require_end();
         let CompletedBody {
             finished,
@@ -302,6 +309,7 @@ impl FetchTask<'_> {
             return Ok(Arc::new(record));
         };
         self.report.differs_from = published.differs_from;
+        self.leave_to_owner(kind, &published.record);
         let TargetLookup::Known(records) = &published.lookup else {
             return Ok(published.record);
         };
@@ -319,5 +327,15 @@ impl FetchTask<'_> {
                 Arc::clone(active)
             },
         )
+    }
+
+    /// Evicts a large object of the owner first, unless it was asked for more than once. The owner
+    /// has it too.
+    fn leave_to_owner(&self, kind: SourceKind, record: &Record) {
+        let was_lost = self.report.on_record.is_some();
+        let is_used = was_lost || self.body.is_shared();
+        if kind == SourceKind::Peer && record.size_bytes > MAX_KEPT_BYTES && !is_used {
+            self.state.cache.evict_first(record.sha256);
+        }
     }
 }

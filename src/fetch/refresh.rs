@@ -92,7 +92,9 @@ impl FetchTask<'_> {
         let download = Download::new(self, spec, None);
         let max_attempts = self.state.config.attempts;
         let downloaded = download_from_sources(self, download, max_attempts).await?;
-        let DownloadedBody { completed, _permit } = downloaded;
+        let DownloadedBody {
+            completed, _permit, ..
+        } = downloaded;
         completed.require_end()?;
         let sealed = completed.finished.seal().await?;
         let record = build_record(self.admitted, &sealed, completed.source, completed.headers);

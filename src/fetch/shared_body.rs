@@ -35,6 +35,8 @@ pub struct SharedBody {
     stated: Mutex<HashSet<ExpectedDigests>>,
     /// A peer may be asked for the body. Set at the beginning, and never again after the last peer.
     asks_peers: AtomicBool,
+    /// More than one request has asked for the body.
+    is_shared: AtomicBool,
     cache: Cache,
 }
 
@@ -50,6 +52,7 @@ impl SharedBody {
             readership: Readership::new(beginner),
             stated: Mutex::default(),
             asks_peers: AtomicBool::new(false),
+            is_shared: AtomicBool::new(false),
             cache,
         }
     }
@@ -73,6 +76,7 @@ impl SharedBody {
         if self.is_overflowing() {
             Err(FetchError::NoSpace)
         } else {
+            self.is_shared.store(true, Ordering::Relaxed);
             Ok(self.add_reader(client, expected).collapsed())
         }
     }
@@ -127,6 +131,11 @@ impl SharedBody {
     pub fn asking_peers(mut self) -> Self {
         *self.asks_peers.get_mut() = true;
         self
+    }
+
+    /// Whether more than one request has asked for the body.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Relaxed)
     }
 
     /// Records that no peer is asked any more.

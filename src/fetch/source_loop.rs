@@ -28,6 +28,8 @@ const JITTER: std::ops::Range<f64> = 0.5..1.0;
 /// body is published, so that the permits also bound the space that is reserved for staged bodies.
 pub struct DownloadedBody {
     pub completed: CompletedBody,
+    /// Kind of the source that has sent the end.
+    pub kind: SourceKind,
     pub _permit: HostPermit,
 }
 
@@ -147,6 +149,7 @@ impl<'a> SourceLoop<'a> {
         let permit = self.download.take_permit();
         Ok(DownloadedBody {
             completed: outcome?,
+            kind: queued.source.kind(),
             _permit: permit.ok_or(FetchError::StoreFailed)?,
         })
     }

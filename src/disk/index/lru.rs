@@ -21,6 +21,9 @@ use crate::model::{Sha256, lock};
 /// change this time.
 const EVICTION_HOLD: i64 = i64::MAX;
 
+/// Access time of an object that was not used since it was stored.
+const UNUSED: i64 = 0;
+
 /// Bound on the access times that are kept in memory until the next flush.
 const MAX_PENDING_ACCESS_TIMES: usize = 65_536;
 
@@ -60,7 +63,8 @@ impl<'a> LruOrder<'a> {
         Ok(written.map(to_u64)?.saturating_sub(freed_bytes))
     }
 
-    /// Returns the last access of an object. `None` if the object is held or not in the index.
+    /// Returns the last access of an object. `None` if the object is held, unused or not in the
+    /// index.
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
@@ -75,6 +79,7 @@ impl<'a> LruOrder<'a> {
             })
             .optional()?;
         let latest = written.map(|written| written.max(pending.unwrap_or_default()));
+        let latest = latest.filter(|time_ms| *time_ms != UNUSED);
         Ok(latest.map(|time_ms| SystemTime::UNIX_EPOCH + Duration::from_millis(to_u64(time_ms))))
     }
 
@@ -165,6 +170,15 @@ impl<'a> LruOrder<'a> {
         // Beyond the bound an access is dropped. The object then counts as less recently used.
         if access_times.len() < MAX_PENDING_ACCESS_TIMES || access_times.contains_key(&sha256) {
             access_times.insert(sha256, now());
+        }
+    }
+
+    /// Makes an object the first candidate for eviction, unless an access was recorded. A later
+    /// access makes it one like the others.
+    pub fn record_unused(self, sha256: Sha256) {
+        let mut access_times = lock(self.access_times);
+        if access_times.len() < MAX_PENDING_ACCESS_TIMES {
+            access_times.entry(sha256).or_insert(UNUSED);
         }
     }
 

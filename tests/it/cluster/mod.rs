@@ -7,5 +7,6 @@ mod kept_objects;
 mod lost_owners;
 mod marks;
 mod nodes;
+mod partitions;
 mod restarts;
 pub mod stage;

@@ -1,7 +1,10 @@
 //! Images that needed a credential: for the networks in `allow_private` only, wherever a client
 //! asks for them.
 
+use serde_json::json;
+
 use crate::harness::{Answer, Body, Builder, Gate, Gateway, Reply, archive, sha256};
+use crate::operate::jobs::{await_end, start};
 use crate::registry::real_registry::{PASSWORD, RealRegistry, USER};
 use crate::registry::stage::{NAME, RegistryStage, assert_refused, manifest};
 
@@ -88,6 +91,13 @@ fn no_other_endpoint_serves_private_image() {
     let by_digest = format!("/api/v1/objects/sha256/{hex}");
     get(&stage, OTHER, &by_digest).assert_status(404);
     get(&stage, PERMITTED, &by_digest).assert_body(200, &blob);
+    let metalink = format!("{by_digest}/metalink");
+    get(&stage, OTHER, &metalink).assert_status(404);
+    let document = get(&stage, PERMITTED, &metalink);
+    document.assert_status(200);
+    // The location at the registry needs the credential.
+    let text = String::from_utf8_lossy(&document.body);
+    assert!(!text.contains(&url), "{text}");
 }
 
 #[test]
@@ -139,6 +149,66 @@ fn private_tag_is_for_permitted_clients() {
     answer.assert_body(200, &manifest);
     answer.assert_cache(&["hit", "detail=stale"]);
     assert_refused(&get(&stage, OTHER, &path), 404, "DENIED");
+}
+
+#[test]
+fn private_referrers_are_for_permitted_clients() {
+    let stage = stage();
+    let subject = sha256(&manifest("private"));
+    let path = format!("/v2/mill/app/referrers/sha256:{subject}");
+    let list: Body = br#"{"schemaVersion":2,"manifests":[]}"#[..].into();
+    let replies = vec![Reply::status(401), Reply::ok(&list)];
+    stage.origin.script(&path, replies);
+    get(&stage, PERMITTED, &path).assert_status(200);
+    stage.origin.serve(&path, Reply::status(401));
+    assert_refused(&get(&stage, OTHER, &path), 404, "DENIED");
+    stage.origin.shut_down();
+    get(&stage, PERMITTED, &path).assert_status(200);
+    assert!(get(&stage, OTHER, &path).status >= 400);
+}
+
+#[test]
+fn job_stores_private_image_for_permitted_clients() {
+    let mut registry = RealRegistry::start_with_password();
+    let keys = format!(
+        "default = true\ntag_ttl = \"0s\"\nallow_private = [\"10.1.0.0/16\"]\n\
+         credentials = [{{ username = \"{USER}\", password = \"{PASSWORD}\" }}]"
+    );
+    let gateway = permitting(Gateway::builder().port(registry.port()).one_attempt())
+        .registry(NAME, &registry.url(""), &keys)
+        .start();
+    let image = format!("docker://{NAME}/mill/app:1.0");
+    let order = json!({"kind": "fetch", "targets": [image]});
+    let job = await_end(&gateway, &start(&gateway, &order));
+    assert_eq!(
+        (&job["state"], &job["failed"]),
+        (&json!("succeeded"), &json!(0)),
+        "{job}"
+    );
+    let images = gateway.operate("GET", "/api/v1/images").send().json();
+    let listed = &images["images"][0];
+    assert_eq!(listed["name"], format!("{NAME}/mill/app:1.0"), "{images}");
+    assert_ne!(
+        listed["platforms"][0]["size_bytes"],
+        json!(null),
+        "{images}"
+    );
+    let parts = registry
+        .targets()
+        .map(|part| part[registry.url("").len()..].to_owned());
+    registry.stop();
+    for path in parts
+        .iter()
+        .map(String::as_str)
+        .chain(["/v2/mill/app/manifests/1.0"])
+    {
+        let get = |client: &str| {
+            let request = gateway.request("GET", path);
+            request.header("X-Forwarded-For", client).send()
+        };
+        get(PERMITTED).assert_status(200);
+        assert_refused(&get(OTHER), 404, "DENIED");
+    }
 }
 
 #[test]

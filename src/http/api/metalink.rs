@@ -8,8 +8,8 @@ use actix_web::http::header::{
 };
 use utoipa::ToSchema;
 
-use super::ApiRequest;
 use super::query::Query;
+use super::request::ApiRequest;
 use super::response::ApiResponse;
 use crate::admin::{AdminError, Permission};
 use crate::cluster::holders_of;

@@ -331,8 +331,17 @@ impl Migration<'_> {
         match export::export_record(from, key, sha256).await? {
             ExportedRecord::WithObject { record, path } => {
                 let placed = self.place(record).await?;
-                let size_bytes = folder_copy::copy_object(to, placed.record, &path).await?;
-                Ok(placed.effect.outcome(Some(size_bytes)))
+                let record = placed.record.clone();
+                let copied = folder_copy::copy_object(to, record, &path).await;
+                let size_bytes = match copied {
+                    // The source evicted the object meanwhile.
+                    Err(MigrateError::Unreadable { why, .. }) if is_gone(&why) => {
+                        export::create_record(to, placed.record).await?;
+                        None
+                    }
+                    copied => Some(copied?),
+                };
+                Ok(placed.effect.outcome(size_bytes))
             }
             ExportedRecord::RecordOnly(record) => {
                 let placed = self.place(record).await?;
@@ -343,4 +352,8 @@ impl Migration<'_> {
             ExportedRecord::Unreadable => Ok(CopyOutcome::Damaged),
         }
     }
+}
+
+fn is_gone(why: &std::io::Error) -> bool {
+    why.kind() == std::io::ErrorKind::NotFound
 }

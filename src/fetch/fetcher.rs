@@ -77,9 +77,9 @@ impl Fetcher {
     /// Returns the peers that own a target before this node does. A request of a peer is never sent
     /// on.
     fn peers_for(&self, admitted: &Admitted) -> Vec<Target> {
-        // A peer has no authorization of this node.
-        let has_login = admitted.has_own_authorization() || admitted.target().is_private();
-        if has_login || admitted.is_from_peer() || admitted.class() != Class::Immutable {
+        // A peer gets nothing that only a credential of this node gives.
+        let is_private = admitted.target().is_private();
+        if is_private || admitted.is_from_peer() || admitted.class() != Class::Immutable {
             return Vec::new();
         }
         let key = Key::new(admitted.target());

@@ -72,7 +72,11 @@ pub async fn serve(
             Err(error) => responder.send_error(&error),
         }
     } else {
-        responder.serve(cache_request).await
+        match service.images.content_for_peer(&cache_request).await {
+            Some(Ok(download)) => responder.send_download(download),
+            Some(Err(error)) => responder.send_error(&error),
+            None => responder.serve(cache_request).await,
+        }
     };
     add_proof(&mut response, service, proof, &target);
     response

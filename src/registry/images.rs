@@ -12,7 +12,7 @@ use super::access_attempts::{AccessAttempts, is_denial};
 use super::rate_limits::{RateLimit, RateLimits};
 use super::reference::ImageReference;
 use super::referrer_store::{ReferrerStore, Referrers};
-use super::source::ImageSource;
+use super::source::{ImageReader, ImageSource};
 use super::table::RegistryTable;
 use super::tag_store::KnownTag;
 use super::tags::{ImageTags, SCHEMA_1_REFUSED, is_schema_1};
@@ -31,6 +31,10 @@ const NO_DOCUMENT: RequestError =
 /// Error for content that a job wants, while the disk cannot store it.
 const NOT_STORED: RequestError =
     RequestError::RegistryFault("the content was not stored; the cache disk is full or fails");
+
+/// Error for content that a peer wants, and that needs a login.
+const LOGIN_WANTED: RequestError =
+    RequestError::RegistryFault("the registry wants a login, which this node uses for its clients");
 
 /// Access to the images of all registries.
 pub struct ContainerImages {
@@ -103,6 +107,33 @@ impl ContainerImages {
             return Err(SCHEMA_1_REFUSED);
         }
         Ok(ImageContent { download, digest })
+    }
+
+    /// Serves content that a node of the cluster requests by its target. `None` if the target is
+    /// that of no registry.
+    ///
+    /// # Errors
+    /// As [`ContainerImages::content`]. [`RequestError::RegistryFault`] if the registry wants a
+    /// login: the peer may have it.
+    pub async fn content_for_peer(
+        &self,
+        request: &CacheRequest,
+    ) -> Option<Result<ClientDownload, RequestError>> {
+        let part = self.registries().part_of(&request.target)?;
+        let source = ImageSource {
+            registry: &part.registry,
+            name: &part.name,
+            reader: ImageReader::Peer(request.client),
+        };
+        let mut request = request.without_body();
+        request.expected.add(part.digest.clone());
+        let served = Box::pin(self.content(&source, &request, part.digest)).await;
+        Some(match served {
+            Ok(content) => Ok(content.download),
+            Err(RequestError::PrivateImage) => Err(LOGIN_WANTED),
+            Err(error) if is_denial(&error) => Err(LOGIN_WANTED),
+            Err(error) => Err(error),
+        })
     }
 
     /// Serves the manifest that a tag names. The target of the request is that of the tag.

@@ -56,5 +56,5 @@ pub use repository::RepositoryName;
 pub use repository_patterns::RepositoryPatterns;
 pub use source::{ImageReader, ImageSource};
 pub use stored_image::ImagePreheater;
-pub use table::{ContainerRegistry, RegistryTable};
+pub use table::{ContainerRegistry, NamedPart, RegistryTable};
 pub use tag_store::{AdoptedTag, TagStore};

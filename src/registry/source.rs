@@ -13,6 +13,8 @@ use crate::policy::{ContentAudience, UpstreamAccess};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageReader {
     Client(IpAddr),
+    /// Node of the cluster at this address. It gets what everyone may have.
+    Peer(IpAddr),
     /// Job of an operator. Clients that may have private content get what it stores.
     Job,
 }
@@ -30,7 +32,7 @@ impl<'a> ImageSource<'a> {
     #[must_use]
     pub fn client(&self) -> IpAddr {
         match self.reader {
-            ImageReader::Client(client) => client,
+            ImageReader::Client(address) | ImageReader::Peer(address) => address,
             ImageReader::Job => IpAddr::V4(Ipv4Addr::LOCALHOST),
         }
     }
@@ -40,6 +42,7 @@ impl<'a> ImageSource<'a> {
     pub fn allows_private(&self) -> bool {
         match self.reader {
             ImageReader::Client(client) => self.registry.allows_private(client),
+            ImageReader::Peer(_) => false,
             ImageReader::Job => self.registry.allows_private_to_some(),
         }
     }

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use super::config::{Config, DeletedTag, RegistryConfig};
 use super::credential::{MAX_CREDENTIALS, RegistryCredential};
 use super::error::RegistryError;
+use super::path::{RegistryPath, RegistryResource};
 use super::reference::ImageReference;
 use super::repository::RepositoryName;
 use super::repository_patterns::RepositoryPatterns;
@@ -60,6 +61,14 @@ pub struct ContainerRegistry {
 pub struct RegistryTable {
     by_name: HashMap<String, Arc<ContainerRegistry>>,
     default: Option<Arc<ContainerRegistry>>,
+}
+
+/// A manifest or a blob of a registry.
+#[derive(Debug, Clone)]
+pub struct NamedPart {
+    pub registry: Arc<ContainerRegistry>,
+    pub name: RepositoryName,
+    pub digest: Digest,
 }
 
 impl RegistryTable {
@@ -153,6 +162,31 @@ impl RegistryTable {
         let mut registries = self.by_name.values();
         let found = registries.find(|registry| registry.base == base);
         found.map(|registry| registry.name.as_str())
+    }
+
+    /// Returns the part of an image with this target, which names it by digest.
+    #[must_use]
+    pub fn part_of(&self, target: &Target) -> Option<NamedPart> {
+        let site = target.site();
+        let registry = self
+            .by_name
+            .values()
+            .find(|registry| registry.base == site)?;
+        let path = target.as_str().strip_prefix(registry.base.as_str())?;
+        let (RegistryResource::Blob { name, digest }
+        | RegistryResource::Manifest {
+            name,
+            reference: ImageReference::Digest(digest),
+        }) = RegistryPath::parse(path)?.resource.ok()?
+        else {
+            return None;
+        };
+        let name = registry.repository(name).ok()?;
+        registry.patterns.allows(&name).then(|| NamedPart {
+            registry: Arc::clone(registry),
+            name,
+            digest,
+        })
     }
 
     /// Returns whether a client may have an object by its digest alone, which has these targets on

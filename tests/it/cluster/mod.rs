@@ -3,6 +3,7 @@
 mod config;
 pub mod fake_peer;
 mod fetches;
+mod images;
 mod kept_objects;
 mod lost_owners;
 mod marks;

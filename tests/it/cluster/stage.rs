@@ -87,12 +87,17 @@ pub struct Nodes {
 
 impl Nodes {
     pub fn start(ips: [&str; 3], origin: &Origin) -> Self {
+        Self::with(ips, origin, |builder| builder)
+    }
+
+    /// Starts nodes with further settings.
+    pub fn with(ips: [&str; 3], origin: &Origin, change: impl Fn(Builder) -> Builder) -> Self {
         let addresses = ips.map(free_address);
         let mut number = 0;
         let all = addresses.map(|address| {
             number += 1;
             let builder = node(&format!("node-{number}"), address, &addresses);
-            builder.origin(origin).start()
+            change(builder.origin(origin)).start()
         });
         for (at, gateway) in all.iter().enumerate() {
             for (peer, address) in addresses.iter().enumerate() {

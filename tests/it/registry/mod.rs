@@ -14,7 +14,7 @@ mod preheat;
 mod private_images;
 mod pulls;
 mod rate_limits;
-mod real_registry;
+pub mod real_registry;
 mod referrers;
 mod stage;
 mod tags;

@@ -110,16 +110,7 @@ impl ReferrerStore {
 
     /// Returns a list. One that cannot be read counts as unknown.
     pub async fn read(&self, target: &Target) -> Option<KnownReferrers> {
-        let (path, target) = (self.files.path(target), target.clone());
-        let read = spawn_blocking(move || read_file(&path, &target)).await;
-        match read.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
-            Ok(known) => Some(known),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                tracing::warn!(%error, "known referrers cannot be read");
-                None
-            }
-        }
+        self.files.known(target, read_file).await
     }
 
     /// Writes a list. A failure is logged: the registry is asked again.

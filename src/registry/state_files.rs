@@ -1,7 +1,7 @@
 //! Small files of the registries below `state_dir`, in folders by the first digits of their names.
 //!
 //! A file is replaced by rename and not synced: after a power cut, the registry is asked again. The
-//! functions block. The main type is [`StateFiles`].
+//! functions that are not async block. The main type is [`StateFiles`].
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -9,6 +9,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::task::spawn_blocking;
 
 use crate::model::{Key, Target};
 
@@ -57,6 +59,26 @@ impl StateFiles {
             .take(max_bytes)
             .read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+
+    /// Returns what `read` makes of the file of a target. A file that cannot be read counts as
+    /// missing.
+    pub async fn known<T: Send + 'static>(
+        &self,
+        target: &Target,
+        read: fn(&Path, &Target) -> io::Result<T>,
+    ) -> Option<T> {
+        let (path, target) = (self.path(target), target.clone());
+        let read = spawn_blocking(move || read(&path, &target)).await;
+        match read.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+            Ok(known) => Some(known),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                let folder = self.folder.display();
+                tracing::warn!(%folder, %error, "cannot read a known answer of a registry");
+                None
+            }
+        }
     }
 
     /// Replaces the file of a target. The oldest files are removed if there are too many.

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use moka::future::Cache;
 use serde::Deserialize;
 
+use super::manifest::MAX_MANIFEST_BYTES;
 use super::rate_limits::RateLimits;
 use super::reference::{ImageReference, parse_digest};
 use super::source::ImageSource;
@@ -20,10 +21,6 @@ use crate::policy::{PolicyDenied, UpstreamAccess};
 
 /// Bound on the creation dates that are kept.
 const MAX_DATES: u64 = 10_000;
-
-/// Bound on a manifest and on the configuration of an image (OCI distribution specification 1.1,
-/// "Pushing Manifests").
-const MAX_DOCUMENT_BYTES: usize = 4 << 20;
 
 /// Documents that lead to the creation date: an index, a manifest and a configuration.
 const MAX_DOCUMENTS: usize = 3;
@@ -168,7 +165,7 @@ impl TagAges {
             headers: vec![("accept".to_owned(), format!("{MANIFEST_TYPES}, */*").into())],
             access: new.access.clone(),
             form: None,
-            max_body_bytes: MAX_DOCUMENT_BYTES,
+            max_body_bytes: MAX_MANIFEST_BYTES,
         };
         let answer = self.gateway.ask_origin(question).await?;
         new.limits.note_answer(source.registry, &answer);

@@ -93,16 +93,7 @@ impl TagStore {
 
     /// Returns a tag. One that cannot be read counts as unknown.
     pub async fn read(&self, target: &Target) -> Option<KnownTag> {
-        let (path, target) = (self.files.path(target), target.clone());
-        let read = spawn_blocking(move || read_file(&path, &target)).await;
-        match read.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
-            Ok(known) => Some(known),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                tracing::warn!(%error, "a known tag cannot be read");
-                None
-            }
-        }
+        self.files.known(target, read_file).await
     }
 
     /// Returns all tags with their targets. Files that cannot be read are left out.

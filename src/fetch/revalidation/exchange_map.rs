@@ -65,11 +65,16 @@ impl ExchangeMap {
         }
     }
 
-    /// Returns the exchange that a request can join.
+    /// Returns the exchange that a request can join. If a client may have the whole response, the
+    /// origin may have another one since.
     pub(super) fn get(&self, key: &ExchangeKey) -> Option<&Arc<Exchange>> {
         let running = self.by_target.get(&key.key)?.iter();
-        let mut shared = running.filter(|one| one.audience == Audience::EqualRequests);
-        shared.find(|one| one.key == *key).map(|one| &one.exchange)
+        let mut joinable = running.filter(|one| {
+            one.audience == Audience::EqualRequests && !one.exchange.body.is_checked()
+        });
+        joinable
+            .find(|one| one.key == *key)
+            .map(|one| &one.exchange)
     }
 
     pub(super) fn insert(&mut self, key: ExchangeKey, exchange: Arc<Exchange>, audience: Audience) {

@@ -240,7 +240,11 @@ impl ExchangeTask {
     async fn store_validated(&self, state: &FetcherState, observation: Observation) {
         let replaced = self.replace_head(state, observation.clone()).await;
         let answer = Arc::new(replaced.unwrap_or(observation));
-        state.exchanges().remember_current(&self.key, &answer);
+        let mut exchanges = state.exchanges();
+        exchanges.remember_current(&self.key, &answer);
+        // A request that arrives after the answer asks the origin again.
+        exchanges.remove(&self.key, &self.exchange);
+        drop(exchanges);
         self.exchange.set_answer(SharedAnswer::Current(answer));
     }
 

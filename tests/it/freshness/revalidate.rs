@@ -1,7 +1,7 @@
 //! Class `revalidate`: stored responses are reused as RFC 9111 allows, and served stale while the
 //! origin is away.
 
-use crate::harness::{Body, Gate, Gateway, Origin, Reply, Stop, archive, assert_same};
+use crate::harness::{Body, Gate, Gateway, Kept, Origin, Reply, Stop, archive, assert_same};
 
 const INDEX: &str = "/dists/stable/Release";
 
@@ -55,6 +55,23 @@ fn index_is_validated_each_time() {
         let answer = send(port);
         answer.assert_body(200, b"second");
         answer.assert_cache(&["hit", "detail=stale", "class=revalidate"]);
+    }
+}
+
+#[test]
+fn request_after_an_answer_is_validated_again() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    // Each request arrives as soon as possible after the answer to the one before.
+    let mut connection = Kept::connect(gateway.addr()).expect("the gateway listens");
+    for number in 0..30 {
+        let path = format!("{INDEX}/{number}");
+        origin.serve(&path, index("same"));
+        for times in 1..6 {
+            let answer = connection.ask(&format!("/{}", origin.url(&path)));
+            assert_eq!(answer.expect("the gateway answers"), (200, true));
+            assert_eq!(origin.count(&path), times);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Parent caches: they are asked for stored targets only and are never made to fetch.
 
 use crate::harness::{
-    Builder, Ended, Gateway, NAME, Origin, Reply, archive, assert_same, eventually, sha256,
+    Builder, Ended, Gate, Gateway, NAME, Origin, Reply, archive, assert_same, eventually, sha256,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -139,11 +139,16 @@ fn body_must_match_digest_of_parent() {
     .enumerate()
     {
         let (origin, parent) = (Origin::start(), Origin::start_at("127.0.0.2"));
-        parent.serve(&asked_for(&origin), reply);
+        // The client gets the head before the end of the body is known to be wrong.
+        let gate = Gate::new();
+        parent.serve(&asked_for(&origin), reply.gate_at(100_000, &gate));
         let gateway = child(&origin, &parent).start();
-        let answer = gateway.get(&origin.url(PATH)).send();
-        assert_eq!(answer.ended, Ended::Cut, "{number}");
-        assert_same(&answer.body, &other[..answer.body.len()]);
+        let mut answer = gateway.get(&origin.url(PATH)).open();
+        assert_same(&answer.read(50_000), &other[..50_000]);
+        gate.open();
+        let rest = answer.finish();
+        assert_eq!(rest.ended, Ended::Cut, "{number}");
+        assert_same(&rest.body, &other[50_000..50_000 + rest.body.len()]);
         gateway.await_fetch(&origin.url(PATH));
         gateway.assert_nothing_stored();
     }

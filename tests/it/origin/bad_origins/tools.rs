@@ -24,6 +24,9 @@ const JOINED_BY_WGET: [&str; 3] = [
     "resumed-without-tag",
 ];
 
+/// Row of which wget keeps a cut file. It takes 416 for its Range, or a shorter file, as the end.
+const CUT_BY_WGET: &str = "body-cut-then-page";
+
 /// Number of programs that run at a time. Most of them wait for an origin.
 const WORKERS: usize = 16;
 
@@ -65,10 +68,15 @@ impl Download {
             || self.expected().contains(&body)
             || (body == "empty" && self.expected().iter().any(is_empty))
             || (body == "first" && self.row.results.iter().any(|result| result == "first"))
+            || (body == "first" && self.may_keep_cut())
     }
 
     fn may_join(&self) -> bool {
         PROGRAMS[self.program] == "wget" && JOINED_BY_WGET.contains(&self.row.name.as_str())
+    }
+
+    fn may_keep_cut(&self) -> bool {
+        PROGRAMS[self.program] == "wget" && self.row.name == CUT_BY_WGET
     }
 
     /// Returns whether the table has another result than bodies.

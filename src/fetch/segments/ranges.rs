@@ -25,14 +25,14 @@ pub struct Ranges<'a> {
     piece_bytes: u64,
     /// Pieces that were requested and not returned yet, in order and without gaps.
     pieces: VecDeque<RangePiece<'a>>,
-    /// Steps of the lanes that have a piece.
+    /// Steps of the connections that have a piece.
     steps: FuturesUnordered<BoxFuture<'a, Step<'a>>>,
-    /// Lanes without a piece.
-    idle: Vec<LanePermit<'a>>,
-    /// Whether a further lane was opened since the last response to a request for a piece. Lanes
-    /// are opened one by one, so that a host which refuses ranges gets few requests.
+    /// Connections without a piece.
+    idle: Vec<RangePermit<'a>>,
+    /// Whether a further connection was opened since the last response to a request for a piece.
+    /// They are opened one by one, so that a host which refuses ranges gets few requests.
     is_opening: bool,
-    next_lane_at: Option<Instant>,
+    next_connection_at: Option<Instant>,
     /// Last bytes that were returned.
     tail: BytesMut,
 }
@@ -45,14 +45,14 @@ pub enum NextBytes {
     Nothing,
 }
 
-/// Permit of a lane for the host that it asks.
-enum LanePermit<'a> {
+/// Permit of a connection for the host that it asks.
+enum RangePermit<'a> {
     /// Permit of the fetch, whose first response was given up.
     OfFetch,
     Own(MovingPermit<'a>),
 }
 
-impl HostPermits for LanePermit<'_> {
+impl HostPermits for RangePermit<'_> {
     async fn move_to(&mut self, hop: &Admitted) -> Result<(), OriginError> {
         match self {
             Self::OfFetch => Ok(()),
@@ -62,17 +62,17 @@ impl HostPermits for LanePermit<'_> {
 }
 
 /// Connection that brings a piece.
-struct Lane<'a> {
-    permit: LanePermit<'a>,
+struct RangeConnection<'a> {
+    permit: RangePermit<'a>,
     /// Offset of the piece.
     start: u64,
     body: Body,
 }
 
-/// Result of waiting for a lane.
+/// Result of waiting for a connection.
 enum Step<'a> {
-    Opened(Result<Lane<'a>, OriginError>),
-    Received(Lane<'a>, Result<Option<Bytes>, OriginError>),
+    Opened(Result<RangeConnection<'a>, OriginError>),
+    Received(RangeConnection<'a>, Result<Option<Bytes>, OriginError>),
 }
 
 impl<'a> Ranges<'a> {
@@ -85,7 +85,7 @@ impl<'a> Ranges<'a> {
             steps: FuturesUnordered::new(),
             idle: Vec::new(),
             is_opening: false,
-            next_lane_at: None,
+            next_connection_at: None,
             tail: BytesMut::new(),
         }
     }
@@ -106,9 +106,9 @@ impl<'a> Ranges<'a> {
         self.pieces.front().is_some_and(RangePiece::is_answered)
     }
 
-    /// Adds a lane with the permit of the fetch, whose first response is given up.
+    /// Adds a connection with the permit of the fetch, whose first response is given up.
     pub fn take_over(&mut self) {
-        self.idle.push(LanePermit::OfFetch);
+        self.idle.push(RangePermit::OfFetch);
     }
 
     /// Takes the bytes at `position` from the first piece.
@@ -144,9 +144,10 @@ impl<'a> Ranges<'a> {
         drop(self.tail.split_to(surplus));
     }
 
-    /// Gives pieces to idle lanes, and opens the next lane if it is time. `position` is the offset
-    /// of the next byte that is returned, and `has_first` whether the first response brings it.
-    pub fn open_lanes(&mut self, position: u64, has_first: bool) {
+    /// Gives pieces to idle connections, and opens the next one if it is time. `position` is the
+    /// offset of the next byte that is returned, and `has_first` whether the first response brings
+    /// it.
+    pub fn open_connections(&mut self, position: u64, has_first: bool) {
         let mut start = match self.pieces.back() {
             Some(last) => last.range.end,
             // The first response goes on for one piece.
@@ -154,18 +155,18 @@ impl<'a> Ranges<'a> {
             None => position,
         };
         let now = Instant::now();
-        if self.idle.is_empty() && self.next_lane_at.is_some_and(|at| now < at) {
+        if self.idle.is_empty() && self.next_connection_at.is_some_and(|at| now < at) {
             return;
         }
-        self.next_lane_at = None;
+        self.next_connection_at = None;
         while start < self.plan.complete_bytes && self.pieces.len() < self.plan.max_pieces() {
             let place = self.plan.hosts.try_place();
             // A piece that is read at once needs no place, so that the body always goes on.
             if place.is_none() && (has_first || !self.pieces.is_empty()) {
-                self.next_lane_at = Some(now + SEARCH_INTERVAL);
+                self.next_connection_at = Some(now + SEARCH_INTERVAL);
                 return;
             }
-            let Some(permit) = self.idle.pop().or_else(|| self.new_lane(has_first)) else {
+            let Some(permit) = self.idle.pop().or_else(|| self.new_connection(has_first)) else {
                 return;
             };
             let end = (start + self.piece_bytes).min(self.plan.complete_bytes);
@@ -174,16 +175,16 @@ impl<'a> Ranges<'a> {
         }
     }
 
-    /// Returns a permit for a further lane, if one may be opened now.
-    fn new_lane(&mut self, has_first: bool) -> Option<LanePermit<'a>> {
+    /// Returns a permit for a further connection, if one may be opened now.
+    fn new_connection(&mut self, has_first: bool) -> Option<RangePermit<'a>> {
         let plan = &self.plan;
-        let lanes = self.steps.len() + self.idle.len() + usize::from(has_first);
-        if self.is_opening || lanes >= plan.segments {
+        let connections = self.steps.len() + self.idle.len() + usize::from(has_first);
+        if self.is_opening || connections >= plan.segments {
             return None;
         }
         let host = plan.admitted.target().host();
         if let Err(next_at) = plan.hosts.reserve_connection(host) {
-            self.next_lane_at = Some(next_at);
+            self.next_connection_at = Some(next_at);
             return None;
         }
         let mut permit = MovingPermit::new(
@@ -192,22 +193,22 @@ impl<'a> Ranges<'a> {
             HostUse::Fetch,
             plan.longest_wait,
         );
-        // A further lane must not wait for permits that other fetches need.
+        // A further connection must not wait for permits that other fetches need.
         let Some(Ok(())) = permit.acquire(plan.admitted).now_or_never() else {
-            self.next_lane_at = Some(Instant::now() + SEARCH_INTERVAL);
+            self.next_connection_at = Some(Instant::now() + SEARCH_INTERVAL);
             return None;
         };
         self.is_opening = true;
-        Some(LanePermit::Own(permit))
+        Some(RangePermit::Own(permit))
     }
 
-    /// Returns when another lane may be opened. `None` if only a step of a lane can allow it.
-    pub fn next_lane_at(&self) -> Option<Instant> {
-        self.next_lane_at
+    /// Returns when another connection may be opened. `None` if only a step can allow it.
+    pub fn next_connection_at(&self) -> Option<Instant> {
+        self.next_connection_at
     }
 
     /// Starts the request for a piece.
-    fn request(&mut self, mut permit: LanePermit<'a>, piece: RangePiece<'a>) {
+    fn request(&mut self, mut permit: RangePermit<'a>, piece: RangePiece<'a>) {
         let plan = &self.plan;
         let (origin, admitted) = (plan.origin, plan.admitted);
         let (validator, complete_bytes) = (plan.validator.clone(), plan.complete_bytes);
@@ -224,7 +225,7 @@ impl<'a> Ranges<'a> {
                     _ => response.as_error(),
                 });
             }
-            Ok(Lane {
+            Ok(RangeConnection {
                 permit,
                 start: range.start,
                 body: response.into_body(),
@@ -233,21 +234,24 @@ impl<'a> Ranges<'a> {
         self.steps.push(opening.map(Step::Opened).boxed());
     }
 
-    /// Waits for a step of any lane. Never returns if no lane has a piece.
+    /// Waits for a step of any connection. Never returns if no connection has a piece.
     ///
     /// # Errors
-    /// [`OriginError`] if a lane failed.
+    /// [`OriginError`] if a connection failed.
     pub async fn step(&mut self) -> Result<(), OriginError> {
         match self.steps.next().await {
             None => pending().await,
             Some(Step::Opened(opened)) => self.begin_piece(opened),
-            Some(Step::Received(lane, received)) => self.receive(lane, received?),
+            Some(Step::Received(connection, received)) => self.receive(connection, received?),
         }
     }
 
-    fn begin_piece(&mut self, opened: Result<Lane<'a>, OriginError>) -> Result<(), OriginError> {
+    fn begin_piece(
+        &mut self,
+        opened: Result<RangeConnection<'a>, OriginError>,
+    ) -> Result<(), OriginError> {
         self.is_opening = false;
-        let lane = opened.inspect_err(|error| {
+        let connection = opened.inspect_err(|error| {
             let is_own = error.is_own_shortage()
                 || matches!(
                     error,
@@ -257,33 +261,37 @@ impl<'a> Ranges<'a> {
                 self.record_refusal(&error.to_string());
             }
         })?;
-        self.piece_at(lane.start)?.mark_answered();
-        self.await_bytes(lane);
+        self.piece_at(connection.start)?.mark_answered();
+        self.await_bytes(connection);
         Ok(())
     }
 
-    fn receive(&mut self, lane: Lane<'a>, received: Option<Bytes>) -> Result<(), OriginError> {
+    fn receive(
+        &mut self,
+        connection: RangeConnection<'a>,
+        received: Option<Bytes>,
+    ) -> Result<(), OriginError> {
         let bytes = received.ok_or(ConnectionFault::Truncated)?;
-        let piece = self.piece_at(lane.start)?;
+        let piece = self.piece_at(connection.start)?;
         let pushed = piece.push(bytes);
         pushed.map_err(|_| ConnectionFault::ResumeFailed)?;
         if piece.is_complete() {
-            self.idle.push(lane.permit);
+            self.idle.push(connection.permit);
         } else {
-            self.await_bytes(lane);
+            self.await_bytes(connection);
         }
         Ok(())
     }
 
-    fn await_bytes(&mut self, mut lane: Lane<'a>) {
+    fn await_bytes(&mut self, mut connection: RangeConnection<'a>) {
         let receiving = async move {
-            let received = lane.body.next().await;
-            Step::Received(lane, received)
+            let received = connection.body.next().await;
+            Step::Received(connection, received)
         };
         self.steps.push(receiving.boxed());
     }
 
-    /// Returns the piece that begins at `start`. A lane has one until it is complete.
+    /// Returns the piece that begins at `start`. A connection has one until it is complete.
     fn piece_at(&mut self, start: u64) -> Result<&mut RangePiece<'a>, ConnectionFault> {
         let mut pieces = self.pieces.iter_mut();
         let found = pieces.find(|piece| piece.range.start == start);

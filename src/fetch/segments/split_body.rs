@@ -82,8 +82,8 @@ impl<'a> SplitBody<'a> {
                     NextBytes::Nothing => {}
                 }
             }
-            ranges.open_lanes(self.position, self.first.is_some());
-            let lane_at = ranges.next_lane_at();
+            ranges.open_connections(self.position, self.first.is_some());
+            let connection_at = ranges.next_connection_at();
             let is_paused = is_paused && self.first.is_some();
             let pause_end = is_paused.then(|| {
                 let since = self.paused_since.get_or_insert_with(Instant::now);
@@ -101,7 +101,7 @@ impl<'a> SplitBody<'a> {
                     ranges.record_refusal("it does not answer");
                     self.splitting = Splitting::Never;
                 }
-                () = wait_until(lane_at) => {}
+                () = wait_until(connection_at) => {}
             }
         }
     }

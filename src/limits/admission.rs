@@ -225,14 +225,18 @@ impl AdmissionControl {
 
     /// Counts a connection of a client. If no permit is free for the client, a connection without a
     /// request gives way: one of the client, or one of the client with the most connections if this
-    /// client is within its share. If there is none, the connection is above the limit.
+    /// client is within its share. A recent one of the client itself comes last, because its
+    /// request may follow. If there is none, the connection is above the limit.
     pub(crate) fn acquire_connection_permit(&self, client: PoolClient) -> Admission {
         let take_over = || {
-            let own = self.idle.take_from(client);
-            own.or_else(|| {
+            let idle = &self.idle;
+            let of_largest = || {
                 let is_within_share = self.connections.is_within_share(client);
-                is_within_share.then(|| self.idle.take_from_largest(client))?
-            })
+                is_within_share.then(|| idle.take_from_largest(client))?
+            };
+            idle.take_from(client)
+                .or_else(of_largest)
+                .or_else(|| idle.take_recent_from(client))
         };
         let permit = self.connections.acquire_or_take_over(client, take_over);
         let Ok(permit) = permit else {

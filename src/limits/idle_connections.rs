@@ -90,14 +90,19 @@ impl IdleConnections {
         }
     }
 
-    /// Makes a connection of a client give way to another one of the client. Returns its permit.
+    /// Makes a connection of a client that has waited long give way to another one of the client.
+    /// Returns its permit.
     pub fn take_from(&self, client: PoolClient) -> Option<PoolPermit> {
-        let min_wait = match client {
-            PoolClient::Shared(_) => MIN_WAIT_OF_MANY,
+        lock(&self.registry).take_from(client, MIN_WAIT)
+    }
+
+    /// As [`Self::take_from`], with a connection whose request may still be on its way.
+    pub fn take_recent_from(&self, client: PoolClient) -> Option<PoolPermit> {
+        match client {
+            PoolClient::Shared(_) => lock(&self.registry).take_from(client, MIN_WAIT_OF_MANY),
             // Many clients are behind its address.
-            PoolClient::Exempt(_) | PoolClient::Own => MIN_WAIT,
-        };
-        lock(&self.registry).take_from(client, min_wait)
+            PoolClient::Exempt(_) | PoolClient::Own => None,
+        }
     }
 
     /// Makes a connection of another client give way to one of `taker`: of the client with the most

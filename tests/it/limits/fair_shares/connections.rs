@@ -12,6 +12,20 @@ pub(super) fn get_from(ip: &str, gateway: &Gateway, target: &str) -> Waiting {
     Waiting::send_on(connect_from(ip, gateway.addr()), head.as_bytes(), false)
 }
 
+/// Waits until the gateway has read the heads of this many requests that wait at a gate. Until
+/// then, their connections may give way.
+pub(super) fn await_requests(gateway: &Gateway, count: usize) {
+    let used = "millpond_pool_used{pool=\"responses\"} ";
+    eventually("the requests are read", || {
+        let page = gateway.request("GET", "/metrics").send().text();
+        let used = page
+            .lines()
+            .find_map(|line| line.strip_prefix(used)?.parse().ok());
+        // The page itself is one more.
+        (used > Some(count)).then_some(())
+    });
+}
+
 #[test]
 fn silent_connections_of_one_client_leave_others() {
     let (_origin, gateway, body, url) = Scene::of("/x-1.0.tar.gz", archive(11, 20_000))

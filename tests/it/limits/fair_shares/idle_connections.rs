@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use super::connections::get_from;
+use super::connections::{await_requests, get_from};
 use crate::harness::{Body, Gate, Gateway, Kept, Origin, Reply, Waiting, archive, connect_from};
 
 const PATH: &str = "/x-1.0.tar.gz";
@@ -74,15 +74,19 @@ fn hold_answered(ips: &[String], of_each: usize, gateway: &Gateway) -> Vec<Kept>
     .collect()
 }
 
-/// Begins requests of each client for the path with the gate.
+/// Begins requests of each client for the path with the gate, one client after the other.
 fn begin_gated(
     ips: &[String],
     of_each: usize,
     (gateway, origin): (&Gateway, &Origin),
 ) -> Vec<Waiting> {
-    let all = ips.iter().flat_map(|ip| (0..of_each).map(move |_| ip));
-    all.map(|ip| get_from(ip, gateway, &origin.url(GATED_PATH)))
-        .collect()
+    let mut waiting = Vec::new();
+    for ip in ips {
+        let begin = |_| get_from(ip, gateway, &origin.url(GATED_PATH));
+        waiting.extend((0..of_each).map(begin));
+        await_requests(gateway, waiting.len());
+    }
+    waiting
 }
 
 fn assert_all_served(waiting: Vec<Waiting>, body: &Body) {

@@ -196,8 +196,12 @@
 
   const PERIOD_SECONDS = { "1h": 3600, "24h": 86400, "30d": 2592000 };
 
+  // As in the tables: UTC, and 24 hours.
+  const showTime = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 16).replace("T", " ");
+
   const plot = (id, data, period, series, format, range) => {
     const place = byId(id);
+    const showTick = (seconds) => showTime(seconds).slice(...(period === "30d" ? [5, 10] : [11, 16]));
     const axis = { stroke: colour("--text"), grid: { stroke: colour("--line") }, ticks: { stroke: colour("--line") } };
     const options = {
       ...sizeOf(place),
@@ -205,8 +209,12 @@
         x: { range: () => { const end = Date.now() / 1000; return [end - PERIOD_SECONDS[period], end]; } },
         y: { range },
       },
-      axes: [axis, { ...axis, size: 70, values: (_, ticks) => ticks.map(format) }],
-      series: [{}, ...series.map(([label, name]) => ({
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "UTC"),
+      axes: [
+        { ...axis, values: (_, ticks) => ticks.map(showTick) },
+        { ...axis, size: 70, values: (_, ticks) => ticks.map(format) },
+      ],
+      series: [{ label: "UTC", value: (_, time) => (time === null ? "–" : showTime(time)) }, ...series.map(([label, name]) => ({
         label,
         stroke: colour(name),
         width: 2,

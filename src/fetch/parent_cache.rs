@@ -27,6 +27,7 @@ pub fn not_found() -> OriginError {
     OriginError::Status {
         status: 404,
         retry_after: None,
+        challenge: None,
     }
 }
 

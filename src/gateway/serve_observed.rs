@@ -155,6 +155,7 @@ impl ObservedResponder<'_> {
             return Err(RequestError::Origin(OriginError::Status {
                 status: observation.status,
                 retry_after: None,
+                challenge: None,
             }));
         }
         Ok(())

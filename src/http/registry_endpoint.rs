@@ -277,6 +277,7 @@ fn as_registry_error(error: RequestError) -> RequestError {
         RequestError::Origin(OriginError::Status {
             status: 429,
             retry_after,
+            ..
         }) => RequestError::RegistryLimit(retry_after),
         error => error,
     }

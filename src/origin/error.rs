@@ -1,5 +1,6 @@
 //! Errors of requests to origins, by what the caller can do about them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::fault::{ConnectionFault, ProtocolFault, RequestFault, TimeoutPhase, TlsFault};
@@ -19,6 +20,8 @@ pub enum OriginError {
     Status {
         status: u16,
         retry_after: Option<Duration>,
+        /// Challenges of a 401 of the target's own host, one a line (RFC 9110, section 11.6.1).
+        challenge: Option<Arc<str>>,
     },
     /// The origin did not answer, or not completely. Retry the same source.
     #[error(transparent)]

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use reqwest::header::{
     CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, LOCATION, TRANSFER_ENCODING,
+    WWW_AUTHENTICATE,
 };
 
 use super::body::Body;
@@ -18,6 +19,9 @@ use crate::model::{Attachment, HttpVersion, StoredHeaders, Target};
 
 /// Maximum wait that `Retry-After` can ask for. A longer one is shortened to it.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
+
+/// Bound on the challenges of a 401. Errors are kept for later requests.
+const MAX_CHALLENGE_BYTES: usize = 4 << 10;
 
 #[derive(Debug)]
 pub struct Response {
@@ -289,7 +293,25 @@ impl Response {
         OriginError::Status {
             status: self.status(),
             retry_after: self.retry_after(),
+            challenge: self.challenge(),
         }
+    }
+
+    /// Returns the challenges of a 401, one a line. A challenge after a redirect is not that of the
+    /// target.
+    fn challenge(&self) -> Option<Arc<str>> {
+        if self.status() != 401 || self.is_redirected() {
+            return None;
+        }
+        let values = self.head.headers.get_all(WWW_AUTHENTICATE);
+        let lines: Vec<_> = values
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .collect();
+        let lines = lines.join("\n");
+        (1..=MAX_CHALLENGE_BYTES)
+            .contains(&lines.len())
+            .then(|| lines.into())
     }
 
     /// Returns `Retry-After` (RFC 9110, section 10.2.3), at most [`MAX_RETRY_AFTER`].

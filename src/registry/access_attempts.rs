@@ -3,18 +3,19 @@
 //!
 //! The main type is [`AccessAttempts`].
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::credential::RegistryCredential;
+use super::challenge::LoginScheme;
 use super::source::ImageSource;
-use super::tokens::{Authorized, RegistryTokens};
+use super::tokens::{Authorized, RegistryTokens, RepositoryLogin};
 use crate::gateway::{OriginError, RequestError};
 use crate::policy::{ContentAudience, UpstreamAccess};
 
 /// One way to ask, with its token.
 pub struct AccessAttempt<'a> {
     pub access: UpstreamAccess,
-    credential: Option<&'a RegistryCredential>,
+    login: RepositoryLogin<'a>,
     /// Time at which the token was asked for.
     authorized_at: Instant,
 }
@@ -29,6 +30,8 @@ pub struct AccessAttempts<'a> {
     denial: Option<RequestError>,
     /// Whether the next way was tried with an old token.
     is_repeated: bool,
+    /// Whether the next way was tried before the repository asked for another login.
+    is_challenged: bool,
 }
 
 impl<'a> AccessAttempts<'a> {
@@ -41,6 +44,7 @@ impl<'a> AccessAttempts<'a> {
             next: 0,
             denial: None,
             is_repeated: false,
+            is_challenged: false,
         }
     }
 
@@ -59,44 +63,55 @@ impl<'a> AccessAttempts<'a> {
                     Some(credential.ok_or_else(|| self.last_denial())?)
                 }
             };
-            match self.tokens.authorization(self.source, credential).await {
-                Ok(authorized) => return Ok(self.attempt(credential, authorized)),
+            let scheme = self.tokens.scheme(self.source).await?;
+            let login = RepositoryLogin { scheme, credential };
+            match self.tokens.authorization(self.source, &login).await {
+                Ok(authorized) => return Ok(self.attempt(login, authorized)),
                 Err(error) if is_denial(&error) => self.advance(error),
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Notes that the registry has denied an attempt. If its token is older than this request, the
-    /// same way is tried with a new one.
+    /// Notes that the registry has denied an attempt. The same way is tried again if its token is
+    /// older than this request, or if the repository asks for another login.
     pub async fn note_denial(&mut self, attempt: &AccessAttempt<'_>, error: RequestError) {
-        let is_old = attempt.access.authorization.is_some() && attempt.authorized_at < self.began;
-        if is_old && !self.is_repeated {
-            self.tokens.forget(self.source, attempt.credential).await;
-            self.is_repeated = true;
-            return;
+        let (source, mut login) = (self.source, attempt.login.clone());
+        if let Some(scheme) = other_scheme(&login, &error) {
+            let scheme = Arc::new(scheme);
+            self.tokens.note_scheme(source, Arc::clone(&scheme)).await;
+            let has_secret = login.credential.is_some();
+            let is_usable = has_secret || matches!(*scheme, LoginScheme::Token(_));
+            if is_usable && !self.is_challenged {
+                self.is_challenged = true;
+                return;
+            }
+            login.scheme = Some(scheme);
+        } else {
+            let has_token = attempt.access.authorization.is_some();
+            let is_old = has_token && attempt.authorized_at < self.began;
+            if is_old && !self.is_repeated {
+                self.tokens.forget(source, &login).await;
+                self.is_repeated = true;
+                return;
+            }
         }
-        let (source, credential) = (self.source, attempt.credential);
         if source.registry.credentials().is_empty() {
-            self.tokens.forget(source, None).await;
+            self.tokens.forget(source, &login).await;
         } else if is_login_wanted(&error) {
-            self.tokens.deny(source, credential, error.clone()).await;
+            self.tokens.deny(source, &login, error.clone()).await;
         }
         self.advance(error);
     }
 
-    fn attempt(
-        &self,
-        credential: Option<&'a RegistryCredential>,
-        authorized: Authorized,
-    ) -> AccessAttempt<'a> {
-        let audience = match credential {
+    fn attempt(&self, login: RepositoryLogin<'a>, authorized: Authorized) -> AccessAttempt<'a> {
+        let audience = match login.credential {
             None => ContentAudience::Everyone,
             Some(_) => ContentAudience::Permitted,
         };
         AccessAttempt {
             access: self.source.access(authorized.value, audience),
-            credential,
+            login,
             authorized_at: authorized.at,
         }
     }
@@ -105,6 +120,7 @@ impl<'a> AccessAttempts<'a> {
         self.denial = Some(denial);
         self.next += 1;
         self.is_repeated = false;
+        self.is_challenged = false;
     }
 
     /// Returns the error of a request that no way has answered.
@@ -115,6 +131,19 @@ impl<'a> AccessAttempts<'a> {
             .filter(|_| registry.credentials().is_empty() || self.source.allows_private())
             .unwrap_or(RequestError::PrivateImage)
     }
+}
+
+/// Returns how a repository asks for a login, if the attempt was made for another way.
+fn other_scheme(login: &RepositoryLogin<'_>, error: &RequestError) -> Option<LoginScheme> {
+    let RequestError::Origin(OriginError::Status {
+        challenge: Some(challenge),
+        ..
+    }) = error
+    else {
+        return None;
+    };
+    let scheme = LoginScheme::find(challenge.lines())?;
+    (login.scheme.as_deref() != Some(&scheme)).then_some(scheme)
 }
 
 /// Whether a registry wants a login, or another one. A 403 may be that of the storage behind it.

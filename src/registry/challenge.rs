@@ -1,6 +1,8 @@
 //! Challenges in which a registry names its token service (RFC 7235, RFC 6750). The main type is
 //! [`TokenService`].
 
+use http_auth::ChallengeRef;
+use http_auth::parser::ChallengeParser;
 use url::form_urlencoded;
 
 use super::repository::RepositoryName;
@@ -19,7 +21,7 @@ const BEARER: &str = "bearer";
 const BASIC: &str = "basic";
 
 /// How a registry asks for a login.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LoginScheme {
     /// The registry accepts tokens of a service.
     Token(Box<TokenService>),
@@ -35,18 +37,14 @@ impl LoginScheme {
         if let Some(service) = TokenService::find(values.clone()) {
             return Some(Self::Token(Box::new(service)));
         }
-        let mut challenges = values
-            .into_iter()
-            .filter_map(|value| http_auth::parse_challenges(value).ok())
-            .flatten();
-        challenges
+        challenges(values)
             .any(|challenge| challenge.scheme.eq_ignore_ascii_case(BASIC))
             .then_some(Self::Password)
     }
 }
 
 /// Service that gives tokens for a registry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TokenService {
     realm: Target,
     service: Option<String>,
@@ -56,21 +54,21 @@ impl TokenService {
     /// Returns the service that the values of `WWW-Authenticate` name, if they name one.
     #[must_use]
     pub fn find<'a>(values: impl IntoIterator<Item = &'a str>) -> Option<Self> {
-        values.into_iter().find_map(|value| {
-            let challenges = http_auth::parse_challenges(value).ok()?;
-            let bearer = challenges
-                .into_iter()
-                .find(|challenge| challenge.scheme.eq_ignore_ascii_case(BEARER))?;
-            let parameter = |name: &str| {
-                let mut parameters = bearer.params.iter();
-                let found = parameters.find(|(own, _)| own.eq_ignore_ascii_case(name));
-                found.map(|(_, value)| value.to_unescaped())
-            };
-            let service = parameter("service");
-            Some(Self {
-                realm: Target::parse(&parameter("realm")?).ok()?,
-                service: service.filter(|service| service.len() <= MAX_SERVICE_BYTES),
-            })
+        challenges(values)
+            .filter(|challenge| challenge.scheme.eq_ignore_ascii_case(BEARER))
+            .find_map(|bearer| Self::read(&bearer))
+    }
+
+    fn read(bearer: &ChallengeRef<'_>) -> Option<Self> {
+        let parameter = |name: &str| {
+            let mut parameters = bearer.params.iter();
+            let found = parameters.find(|(own, _)| own.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.to_unescaped())
+        };
+        let service = parameter("service");
+        Some(Self {
+            realm: Target::parse(&parameter("realm")?).ok()?,
+            service: service.filter(|service| service.len() <= MAX_SERVICE_BYTES),
         })
     }
 
@@ -102,6 +100,14 @@ impl TokenService {
         }
         Target::parse(url.as_str()).ok()
     }
+}
+
+/// Returns the challenges of all values. Those behind a syntax error are left out.
+fn challenges<'a>(
+    values: impl IntoIterator<Item = &'a str>,
+) -> impl Iterator<Item = ChallengeRef<'a>> {
+    let parse = |value| ChallengeParser::new(value).map_while(Result::ok);
+    values.into_iter().flat_map(parse)
 }
 
 fn scope_of(name: &RepositoryName) -> String {

@@ -15,6 +15,7 @@ mod error;
 mod image_list;
 mod image_name;
 mod images;
+mod login_schemes;
 mod manifest;
 mod path;
 mod platform;

@@ -86,6 +86,7 @@ impl RateLimits {
         if let RequestError::Origin(OriginError::Status {
             status: 429,
             retry_after,
+            ..
         }) = error
         {
             let pause = retry_after.unwrap_or(DEFAULT_PAUSE);

@@ -14,17 +14,12 @@ use tokio::time::timeout;
 
 use super::challenge::{LoginScheme, TokenService};
 use super::credential::{RegistryCredential, RegistryLogin};
+use super::login_schemes::LoginSchemes;
 use super::rate_limits::RateLimits;
 use super::source::ImageSource;
 use crate::gateway::{Gateway, Method, OriginAnswer, OriginError, OriginQuestion, RequestError};
-use crate::model::{Secret, Sha256, Target};
+use crate::model::{Secret, Sha256};
 use crate::policy::ContentAudience;
-
-/// Time for which the way to log in to a registry is known.
-const SCHEME_TTL: Duration = Duration::from_hours(1);
-
-/// Bound on the registries of which the way to log in is known.
-const MAX_SCHEMES: u64 = 200;
 
 /// Bound on the authorizations that are kept, one for each repository and credential.
 const MAX_TOKENS: u64 = 10_000;
@@ -54,30 +49,37 @@ const MAX_TOKEN_BYTES: usize = (8 << 10) - "Bearer ".len();
 /// Bound on the answer of a token service, which may state a token twice.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
-/// Bound on the body of the answer to `/v2/`, which is not used.
-const MAX_VERSION_BYTES: usize = 4 << 10;
-
 /// Error of a credential that a registry has no use for.
 const UNUSABLE: RequestError = RequestError::Origin(OriginError::Status {
     status: 401,
     retry_after: None,
+    challenge: None,
 });
 
 /// Authorization for all registries.
 pub struct RegistryTokens {
     gateway: Arc<Gateway>,
     limits: Arc<RateLimits>,
-    /// By the base URL of the registry. `None` for a registry that asks for no login.
-    schemes: Cache<String, Option<Arc<LoginScheme>>>,
+    schemes: LoginSchemes,
     tokens: Cache<TokenKey, KnownToken>,
 }
 
-/// Repository of a registry, and the credential that reads it.
+/// Repository of a registry, how it asks for a login, and the credential that reads it. A token of
+/// one service is of no use if the repository names another one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct TokenKey {
     base: String,
     name: String,
+    scheme: Option<Arc<LoginScheme>>,
     credential: Option<Sha256>,
+}
+
+/// A way to log in at a repository.
+#[derive(Clone)]
+pub struct RepositoryLogin<'a> {
+    /// How the repository asks for a login. `None` if it has not asked yet.
+    pub scheme: Option<Arc<LoginScheme>>,
+    pub credential: Option<&'a RegistryCredential>,
 }
 
 /// Authorization for a repository.
@@ -148,30 +150,44 @@ impl KnownToken {
 impl RegistryTokens {
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, limits: Arc<RateLimits>) -> Self {
-        let schemes = Cache::builder().max_capacity(MAX_SCHEMES);
         let tokens = Cache::builder().max_capacity(MAX_TOKENS);
         Self {
+            schemes: LoginSchemes::new(Arc::clone(&gateway)),
             gateway,
             limits,
-            schemes: schemes.time_to_live(SCHEME_TTL).build(),
             tokens: tokens.expire_after(UsedFor).build(),
         }
+    }
+
+    /// Returns how a repository asks for a login.
+    ///
+    /// # Errors
+    /// [`RequestError`] if the registry does not answer, fails, or limits requests.
+    pub async fn scheme(
+        &self,
+        source: &ImageSource<'_>,
+    ) -> Result<Option<Arc<LoginScheme>>, RequestError> {
+        self.schemes.find(source, &self.limits).await
+    }
+
+    /// Notes how a repository has asked for a login.
+    pub async fn note_scheme(&self, source: &ImageSource<'_>, scheme: Arc<LoginScheme>) {
+        self.schemes.note(source, scheme).await;
     }
 
     /// Returns the authorization for a repository, without a login or with a credential.
     ///
     /// # Errors
-    /// [`RequestError`] if the registry or its token service does not answer, or denies the token,
-    /// or if the repository was denied within five minutes.
+    /// [`RequestError`] if the token service does not answer, or denies the token, or if the
+    /// repository was denied within five minutes.
     pub async fn authorization(
         &self,
         source: &ImageSource<'_>,
-        credential: Option<&RegistryCredential>,
+        login: &RepositoryLogin<'_>,
     ) -> Result<Authorized, RequestError> {
-        let key = key_of(source, credential);
         // A kept token must not carry the large future of a request.
-        let found = Box::pin(self.authorize(source, credential));
-        let token = self.tokens.try_get_with(key, found).await;
+        let found = Box::pin(self.authorize(source, login));
+        let token = self.tokens.try_get_with(key_of(source, login), found).await;
         let token = token.map_err(|error| (*error).clone())?;
         token.outcome
     }
@@ -183,38 +199,34 @@ impl RegistryTokens {
     }
 
     /// Forgets the authorization for a repository, and how its registry asks for a login.
-    pub async fn forget(&self, source: &ImageSource<'_>, credential: Option<&RegistryCredential>) {
-        self.tokens.invalidate(&key_of(source, credential)).await;
-        self.schemes.invalidate(source.registry.base()).await;
+    pub async fn forget(&self, source: &ImageSource<'_>, login: &RepositoryLogin<'_>) {
+        self.tokens.invalidate(&key_of(source, login)).await;
+        self.schemes.forget(source).await;
     }
 
     /// Remembers that a registry has denied a repository.
     pub async fn deny(
         &self,
         source: &ImageSource<'_>,
-        credential: Option<&RegistryCredential>,
+        login: &RepositoryLogin<'_>,
         error: RequestError,
     ) {
-        if credential.is_some() {
+        if login.credential.is_some() {
             report_denial(source);
         }
-        let key = key_of(source, credential);
+        let key = key_of(source, login);
         self.tokens.insert(key, KnownToken::denied(error)).await;
     }
 
     async fn authorize(
         &self,
         source: &ImageSource<'_>,
-        credential: Option<&RegistryCredential>,
+        login: &RepositoryLogin<'_>,
     ) -> Result<KnownToken, RequestError> {
-        let asked = self.find_scheme(source);
-        let scheme = self
-            .schemes
-            .try_get_with_by_ref(source.registry.base(), asked);
-        let scheme = scheme.await.map_err(|error| (*error).clone())?;
-        match (scheme.as_deref(), credential.map(RegistryCredential::login)) {
-            (Some(LoginScheme::Token(service)), login) => {
-                self.fetch_token(source, service, login).await
+        let credential = login.credential.map(RegistryCredential::login);
+        match (login.scheme.as_deref(), credential) {
+            (Some(LoginScheme::Token(service)), credential) => {
+                self.fetch_token(source, service, credential).await
             }
             (_, None) => Ok(KnownToken::new(None, DENIAL_TTL)),
             (Some(LoginScheme::Password), Some(RegistryLogin::Basic(value))) => {
@@ -225,32 +237,13 @@ impl RegistryTokens {
         }
     }
 
-    /// Asks a registry how it wants clients to log in.
-    async fn find_scheme(
-        &self,
-        source: &ImageSource<'_>,
-    ) -> Result<Option<Arc<LoginScheme>>, RequestError> {
-        let question = question(source, source.registry.version()?, MAX_VERSION_BYTES);
-        let answer = self.gateway.ask_origin(question).await?;
-        self.limits.note_answer(source.registry, &answer);
-        match answer.status {
-            401 => {
-                let challenges: Vec<_> = answer.fields("www-authenticate").collect();
-                let scheme = LoginScheme::find(challenges.iter().copied());
-                Ok(scheme.map(Arc::new))
-            }
-            429 | 500.. => Err(answer.into_error()),
-            _ => Ok(None),
-        }
-    }
-
     async fn fetch_token(
         &self,
         source: &ImageSource<'_>,
         service: &TokenService,
         login: Option<&RegistryLogin>,
     ) -> Result<KnownToken, RequestError> {
-        let question = question(source, source.registry.version()?, MAX_ANSWER_BYTES);
+        let question = question(source)?;
         let question = match login {
             Some(RegistryLogin::IdentityToken(token)) => {
                 let (url, form) = service.refresh_form(source.name, token);
@@ -296,25 +289,27 @@ fn basic_of(login: Option<&RegistryLogin>) -> Option<Secret> {
     }
 }
 
-fn key_of(source: &ImageSource<'_>, credential: Option<&RegistryCredential>) -> TokenKey {
+fn key_of(source: &ImageSource<'_>, login: &RepositoryLogin<'_>) -> TokenKey {
     TokenKey {
         base: source.registry.base().to_owned(),
         name: source.name.as_str().to_owned(),
-        credential: credential.map(RegistryCredential::id),
+        scheme: login.scheme.clone(),
+        credential: login.credential.map(RegistryCredential::id),
     }
 }
 
-fn question(source: &ImageSource<'_>, target: Target, max_body_bytes: usize) -> OriginQuestion {
-    OriginQuestion {
+/// Returns a question that the registry leads to. Its token service is named by a challenge.
+fn question(source: &ImageSource<'_>) -> Result<OriginQuestion, RequestError> {
+    Ok(OriginQuestion {
         client: source.client(),
         method: Method::Get,
-        target,
+        target: source.registry.version()?,
         named: None,
         headers: Vec::new(),
         access: source.access(None, ContentAudience::Everyone),
         form: None,
-        max_body_bytes,
-    }
+        max_body_bytes: MAX_ANSWER_BYTES,
+    })
 }
 
 fn read_token(answer: &OriginAnswer) -> Result<KnownToken, RequestError> {

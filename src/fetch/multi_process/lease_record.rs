@@ -2,6 +2,7 @@
 //! is [`LeaseRecord`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -20,6 +21,8 @@ pub enum LeaseRecord {
     Answered {
         status: u16,
         retry_after_ms: Option<u64>,
+        #[serde(default)]
+        challenge: Option<String>,
     },
     /// No attempt returned the file type that the target's name indicates.
     WrongFileType(WrongFile),
@@ -67,12 +70,14 @@ impl LeaseRecord {
             FetchError::Origin(OriginError::Status {
                 status,
                 retry_after,
+                challenge,
             }) => {
                 let retry_after_ms =
                     retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
                 Some(Self::Answered {
                     status: *status,
                     retry_after_ms,
+                    challenge: challenge.as_deref().map(str::to_owned),
                 })
             }
             FetchError::WrongFileType(fault) => Some(Self::WrongFileType(*fault)),
@@ -95,12 +100,14 @@ impl LeaseRecord {
             Self::Answered {
                 status,
                 retry_after_ms,
+                challenge,
             } => {
                 let retry_after = retry_after_ms.map(Duration::from_millis);
                 Some(
                     OriginError::Status {
                         status: *status,
                         retry_after,
+                        challenge: challenge.as_deref().map(Arc::from),
                     }
                     .into(),
                 )
@@ -139,4 +146,25 @@ fn deserialize_headers<'de, D: Deserializer<'de>>(
     Ok(StoredHeaders::collect(|name| {
         fields.get(&name.replace('-', "_")).map(String::as_str)
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenge_reaches_other_processes() {
+        let error = FetchError::Origin(OriginError::Status {
+            status: 401,
+            retry_after: None,
+            challenge: Some("Basic realm=\"x\"\nBearer realm=\"y\"".into()),
+        });
+        let record = LeaseRecord::from_failure(&error).unwrap();
+        let bytes = serde_json::to_vec(&record).unwrap();
+        let failure = LeaseRecord::parse(&bytes).unwrap().failure().unwrap();
+        assert_eq!(format!("{failure:?}"), format!("{error:?}"));
+        // A process of an older version writes no challenge.
+        let old = br#"{"answered": {"status": 401, "retry_after_ms": null}}"#;
+        assert!(LeaseRecord::parse(old).unwrap().failure().is_some());
+    }
 }

@@ -117,4 +117,5 @@ impl From<FtpCommandError> for OriginError {
 pub const NO_SUCH_FILE: OriginError = OriginError::Status {
     status: 404,
     retry_after: None,
+    challenge: None,
 };

@@ -16,6 +16,7 @@ mod pulls;
 mod rate_limits;
 pub mod real_registry;
 mod referrers;
+mod repository_logins;
 mod stage;
 mod tags;
 mod test_image;

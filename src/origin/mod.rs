@@ -135,7 +135,7 @@ impl Origin {
         hosts: &mut impl HostPermits,
     ) -> Result<Response, RequestFailed> {
         let has_range = request.asks_for_range();
-        let (mut hop, mut cookies) = (admitted.clone(), ChainCookies::default());
+        let (mut hop, mut cookies) = (admitted.renewed().await, ChainCookies::default());
         for count in 0..=self.max_redirects {
             let failed = |error| RequestFailed {
                 error,

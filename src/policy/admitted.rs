@@ -10,7 +10,7 @@ use super::classify::{Classified, is_page};
 use super::denied::PolicyDenied;
 use super::origin_credentials::OriginCredentials;
 use super::request_options::{EgressRoute, RequestOptions};
-use super::upstream_access::{ContentAudience, UpstreamAccess};
+use super::upstream_access::{ContentAudience, SharedRenewal, UpstreamAccess};
 use crate::limits::PoolClient;
 use crate::model::{
     ClientNet, Digest, ExpectedDigests, FileType, HumanDuration, Secret, Sha256, Target,
@@ -48,6 +48,8 @@ pub struct Admitted {
     pub(super) request_options: RequestOptions,
     /// Route of this target and of its redirects, unless a rule has one.
     pub(super) own_egress: Option<Arc<EgressRoute>>,
+    /// Renewal of Millpond's own authorization for this target.
+    pub(super) own_renewal: Option<SharedRenewal>,
     pub(super) required_sha256: Option<Sha256>,
     /// Client for which the target was admitted.
     pub(super) client: PoolClient,
@@ -86,6 +88,7 @@ impl Admitted {
         let mut admitted = self
             .with_egress(access.egress.as_ref())
             .with_authorization(requested, access.authorization.as_ref());
+        admitted.own_renewal.clone_from(&access.renewal);
         if access.audience == ContentAudience::Permitted {
             let private = admitted.target.to_private();
             admitted.target = private.ok_or(PolicyDenied::PrivateTarget)?;
@@ -116,6 +119,21 @@ impl Admitted {
             options.credentials = OriginCredentials::authorization(value).map(Arc::new);
         }
         self
+    }
+
+    /// Returns the same target, with the authorization for a request that is sent now.
+    pub async fn renewed(&self) -> Self {
+        let renewal = self.own_renewal.as_ref();
+        let renewal = renewal.filter(|_| self.has_own_authorization());
+        let mut admitted = self.clone();
+        if let Some(SharedRenewal(renewal)) = renewal {
+            let newer = renewal.renewed().await;
+            let newer = newer.and_then(|value| OriginCredentials::authorization(&value));
+            if let Some(credentials) = newer {
+                admitted.request_options.credentials = Some(Arc::new(credentials));
+            }
+        }
+        admitted
     }
 
     /// Returns whether the request has authorization that other requests for the target may lack.

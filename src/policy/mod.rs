@@ -51,7 +51,7 @@ pub use request_options::{
 };
 pub use rules::{MatchingRule, Rule, matches_wildcards};
 pub use source_list::{Source, SourceKind};
-pub use upstream_access::{ContentAudience, UpstreamAccess};
+pub use upstream_access::{AuthorizationRenewal, ContentAudience, SharedRenewal, UpstreamAccess};
 
 use crate::limits::{
     ClientLimits, ClientShare, LimitsConfig, OverLimit, PendingTransfer, PoolClient, RequestCount,
@@ -307,6 +307,7 @@ impl Policy {
             needs_server_side_fetch,
             request_options,
             own_egress: None,
+            own_renewal: None,
             required_sha256: self.required_sha256(&target),
             upgraded_from: None,
             client: PoolClient::Own,

@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use super::challenge::LoginScheme;
 use super::source::ImageSource;
+use super::token_renewal::TokenRenewal;
 use super::tokens::{Authorized, RegistryTokens, RepositoryLogin};
 use crate::gateway::{OriginError, RequestError};
-use crate::policy::{ContentAudience, UpstreamAccess};
+use crate::policy::{ContentAudience, SharedRenewal, UpstreamAccess};
 
 /// One way to ask, with its token.
 pub struct AccessAttempt<'a> {
@@ -109,8 +110,14 @@ impl<'a> AccessAttempts<'a> {
             None => ContentAudience::Everyone,
             Some(_) => ContentAudience::Permitted,
         };
+        let renew_at = authorized.renew_at;
+        let renewal = TokenRenewal::new(self.tokens, self.source, &login, renew_at);
+        let access = self.source.access(authorized.value, audience);
         AccessAttempt {
-            access: self.source.access(authorized.value, audience),
+            access: UpstreamAccess {
+                renewal: renewal.map(|renewal| SharedRenewal(Arc::new(renewal))),
+                ..access
+            },
             login,
             authorized_at: authorized.at,
         }

@@ -23,7 +23,8 @@ const MAX_REPOSITORIES: u64 = 10_000;
 /// Bound on the body of the answer to `/v2/`, which is not used.
 const MAX_VERSION_BYTES: usize = 4 << 10;
 
-/// Ways to log in at all registries.
+/// Ways to log in at all registries. Cheap to clone.
+#[derive(Clone)]
 pub struct LoginSchemes {
     gateway: Arc<Gateway>,
     /// By the base URL. `None` for a registry whose `/v2/` asks for no login.

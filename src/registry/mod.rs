@@ -35,6 +35,7 @@ mod tag_store;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod token_renewal;
 mod tokens;
 
 pub use challenge::{LoginScheme, TokenService};

@@ -73,6 +73,7 @@ impl<'a> ImageSource<'a> {
     ) -> UpstreamAccess {
         UpstreamAccess {
             authorization,
+            renewal: None,
             egress: self.registry.egress().cloned(),
             audience,
         }

@@ -40,6 +40,9 @@ const DEFAULT_LIFE_SECONDS: u64 = 60;
 /// Longest time that a token is used.
 const MAX_LIFE: Duration = Duration::from_hours(24);
 
+/// Shortest time for which a fetch uses its token. The request that follows a token always has it.
+const SHORTEST_USE: Duration = Duration::from_secs(1);
+
 /// Part of the life of a token in which it is used, in tenths. The rest is for slow requests.
 const USED_TENTHS: u32 = 8;
 
@@ -56,7 +59,8 @@ const UNUSABLE: RequestError = RequestError::Origin(OriginError::Status {
     challenge: None,
 });
 
-/// Authorization for all registries.
+/// Authorization for all registries. Cheap to clone.
+#[derive(Clone)]
 pub struct RegistryTokens {
     gateway: Arc<Gateway>,
     limits: Arc<RateLimits>,
@@ -89,6 +93,8 @@ pub struct Authorized {
     pub value: Option<Secret>,
     /// Time at which it was got.
     pub at: Instant,
+    /// Time from which a later request of the same fetch needs a newer one.
+    pub renew_at: Instant,
 }
 
 /// Authorization or denial, for as long as it is used.
@@ -134,7 +140,11 @@ impl KnownToken {
     fn new(value: Option<Secret>, used_for: Duration) -> Self {
         let at = Instant::now();
         Self {
-            outcome: Ok(Authorized { value, at }),
+            outcome: Ok(Authorized {
+                value,
+                at,
+                renew_at: at + used_for.max(SHORTEST_USE),
+            }),
             used_for,
         }
     }

@@ -8,6 +8,7 @@ mod credentials;
 mod denied_digests;
 mod egress;
 mod image_list;
+mod layers_in_ranges;
 mod min_age;
 mod names;
 mod preheat;

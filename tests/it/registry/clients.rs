@@ -1,5 +1,5 @@
-//! Real clients, with the settings of the guide: each pulls an image twice, the second time while
-//! the registry is stopped.
+//! Real clients, with the files and commands of their guides: each pulls an image twice, the second
+//! time while the registry is stopped.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::harness::{Gateway, Run, Tool, eventually, is_root};
 use crate::registry::real_registry::{IMAGE, RealRegistry};
 use crate::registry::stage::NAME;
+use crate::specs::page::{blocks, read_page};
 
 /// A machine with a client, and the gateway that it knows.
 struct Machine<'a> {
@@ -36,6 +37,21 @@ impl Machine<'_> {
 
     fn address(&self) -> String {
         self.gateway.addr().to_string()
+    }
+
+    /// Returns the blocks of a guide in one language, with the address of the gateway.
+    fn guide(&self, page: &str, language: &str) -> Vec<String> {
+        let page = read_page(&format!("docs/guides/images-{page}.md"));
+        let blocks = blocks(&page, language).into_iter();
+        blocks
+            .map(|block| block.replace("gw:8080", &self.address()))
+            .collect()
+    }
+
+    /// Allows images without a signature, as the files of Debian do.
+    fn write_policy(&self) {
+        let policy = "{\"default\": [{\"type\": \"insecureAcceptAnything\"}]}";
+        self.write(".config/containers/policy.json", policy);
     }
 }
 
@@ -73,18 +89,25 @@ fn assert_prints(run: &Run, wanted: &str) {
     assert!(run.stdout.contains(wanted), "{}", run.stdout);
 }
 
+/// Returns the arguments of a command of a guide, behind the program.
+#[track_caller]
+fn arguments_of<'a>(command: &'a str, program: &str) -> Vec<&'a str> {
+    let mut words = command.split_whitespace();
+    assert_eq!(words.next(), Some(program), "{command}");
+    words.collect()
+}
+
 #[test]
 fn skopeo_pulls_image_without_registry() {
     pull_twice(|machine| {
-        let from = format!("docker://{}/{NAME}/{IMAGE}", machine.address());
-        let copy = machine.tool("skopeo", "skopeo").args(&[
-            "--insecure-policy",
-            "copy",
-            "--src-tls-verify=false",
-            &from,
-            "oci:app:1.0",
-        ]);
-        copy.run().assert_success();
+        machine.write_policy();
+        for command in machine.guide("skopeo", "sh") {
+            let run = machine.tool("sh", "dash").args(&["-ec", &command]).run();
+            run.assert_success();
+            if command.starts_with("skopeo inspect") {
+                assert_prints(&run, machine.digest);
+            }
+        }
         let index = fs::read_to_string(machine.path("app/index.json"));
         let index = index.expect("skopeo wrote the image");
         assert!(index.contains(machine.digest), "{index}");
@@ -98,16 +121,8 @@ fn podman_pulls_image_without_registry() {
         return;
     }
     pull_twice(|machine| {
-        let mirror = format!(
-            "[[registry]]\nlocation = \"{NAME}\"\n\n[[registry.mirror]]\n\
-             location = \"{}/{NAME}\"\ninsecure = true\n",
-            machine.address()
-        );
-        machine.write("registries.conf", &mirror);
-        machine.write(
-            ".config/containers/policy.json",
-            "{\"default\": [{\"type\": \"insecureAcceptAnything\"}]}",
-        );
+        machine.write("registries.conf", &machine.guide("podman", "toml")[0]);
+        machine.write_policy();
         let podman = |args: &[&str]| {
             let run = machine
                 .tool("podman", "podman")
@@ -121,8 +136,9 @@ fn podman_pulls_image_without_registry() {
                 .args(args);
             run.run()
         };
+        let pull = &machine.guide("podman", "sh")[0];
+        podman(&arguments_of(pull, "podman")).assert_success();
         let image = format!("{NAME}/{IMAGE}");
-        podman(&["pull", &image]).assert_success();
         let inspect = podman(&["image", "inspect", "--format", "{{.Digest}}", &image]);
         assert_prints(&inspect, machine.digest);
     });
@@ -178,12 +194,8 @@ fn containerd_pulls_image_without_registry() {
              disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"{socket}\"\n"
         );
         machine.write("config.toml", &config);
-        let hosts = format!(
-            "server = \"https://{NAME}\"\n\n[host.\"http://{}\"]\n  \
-             capabilities = [\"pull\", \"resolve\"]\n",
-            machine.address()
-        );
-        machine.write(&format!("hosts/{NAME}/hosts.toml"), &hosts);
+        let hosts = &machine.guide("containerd", "toml")[0];
+        machine.write(&format!("hosts/{NAME}/hosts.toml"), hosts);
         let config = machine.path("config.toml");
         let _daemon = Daemon::start("containerd", "containerd", &["--config", &config]);
         let ctr = |args: &[&str]| {
@@ -193,11 +205,11 @@ fn containerd_pulls_image_without_registry() {
         eventually("containerd answers", || {
             (ctr(&["version"]).code == Some(0)).then_some(())
         });
-        let image = format!("{NAME}/{IMAGE}");
-        let hosts = machine.path("hosts");
-        let options = ["--snapshotter", "native", "--hosts-dir", &hosts];
-        let pull = [&["images", "pull"], &options[..], &[&image]].concat();
-        ctr(&pull).assert_success();
+        let pull = machine.guide("containerd", "sh")[0].replace(
+            "--hosts-dir /etc/containerd/certs.d",
+            &format!("--snapshotter native --hosts-dir {}", machine.path("hosts")),
+        );
+        ctr(&arguments_of(&pull, "ctr")).assert_success();
         assert_prints(&ctr(&["images", "list"]), machine.digest);
     });
 }
@@ -209,11 +221,7 @@ fn docker_pulls_image_without_registry() {
         return;
     }
     pull_twice(|machine| {
-        let mirrors = format!(
-            "{{\"registry-mirrors\": [\"http://{}\"]}}",
-            machine.address()
-        );
-        machine.write("daemon.json", &mirrors);
+        machine.write("daemon.json", &machine.guide("docker", "json")[0]);
         let socket = format!("unix://{}", machine.path("s"));
         let (config, root, exec, pid) = (
             machine.path("daemon.json"),
@@ -248,7 +256,12 @@ fn docker_pulls_image_without_registry() {
         eventually("dockerd answers", || {
             (docker(&["version"]).code == Some(0)).then_some(())
         });
-        docker(&["pull", IMAGE]).assert_success();
-        assert_prints(&docker(&["images", "--digests"]), machine.digest);
+        let by_path = format!("{}/{NAME}/mill/app", machine.address());
+        let pulls = machine.guide("docker", "sh");
+        for (pull, name) in pulls.iter().zip(["mill/app", &by_path]) {
+            docker(&arguments_of(pull, "docker")).assert_success();
+            let images = docker(&["images", "--digests", name]);
+            assert_prints(&images, machine.digest);
+        }
     });
 }

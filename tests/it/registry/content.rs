@@ -31,6 +31,22 @@ fn request_counts_once_against_limit() {
 }
 
 #[test]
+fn layer_and_tarball_share_object() {
+    let stage = RegistryStage::new("");
+    let layer = archive(1, 50_000);
+    let path = stage.serve_blob(&layer);
+    stage.get(&path).assert_body(200, &layer);
+    let url = stage.origin.url("/pub/layer-1.0.tar.gz");
+    stage
+        .origin
+        .serve("/pub/layer-1.0.tar.gz", Reply::file(&layer));
+    stage.gateway.assert_serves(&url, &layer);
+    stage.await_stored(&path);
+    stage.gateway.await_stored(&url);
+    assert_eq!(stage.gateway.objects().len(), 1);
+}
+
+#[test]
 fn stored_content_needs_no_registry() {
     let stage = RegistryStage::new("");
     let (blob, manifest) = (archive(1, 300_000), manifest("one"));

@@ -3,6 +3,6 @@
 mod adoption;
 mod faults;
 mod lockfiles;
-mod page;
+pub mod page;
 pub mod spec_commands;
 mod tree;

@@ -3,6 +3,7 @@
 //! This file reads no store. Its main type is [`ImageManifest`].
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use serde::Deserialize;
 
@@ -107,6 +108,12 @@ struct PlatformDocument {
     variant: Option<String>,
 }
 
+/// Member of a configuration (OCI image specification 1.1, "Image Configuration").
+#[derive(Deserialize)]
+struct CreationDocument {
+    created: Option<String>,
+}
+
 impl ImageManifest {
     /// Parses a manifest.
     ///
@@ -192,6 +199,13 @@ impl PlatformDocument {
     fn read(&self) -> Option<Platform> {
         Platform::stated(&self.os, &self.architecture, self.variant.as_deref())
     }
+}
+
+/// Returns the time at which an image was created, as its configuration states it.
+#[must_use]
+pub fn creation_time_of_config(config: &[u8]) -> Option<SystemTime> {
+    let config: CreationDocument = serde_json::from_slice(config).ok()?;
+    humantime::parse_rfc3339_weak(&config.created?).ok()
 }
 
 /// Returns the platform that the configuration of an image states.

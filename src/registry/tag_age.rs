@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use moka::future::Cache;
-use serde::Deserialize;
 
-use super::manifest::MAX_MANIFEST_BYTES;
+use super::manifest::{ImageManifest, MAX_MANIFEST_BYTES, creation_time_of_config};
 use super::rate_limits::RateLimits;
-use super::reference::{ImageReference, parse_digest};
+use super::reference::ImageReference;
 use super::source::ImageSource;
 use super::tag_store::{KnownTag, TagStore};
 use crate::gateway::{Gateway, Method, OriginQuestion, RequestError};
@@ -22,8 +21,8 @@ use crate::policy::{PolicyDenied, UpstreamAccess};
 /// Bound on the creation dates that are kept.
 const MAX_DATES: u64 = 10_000;
 
-/// Documents that lead to the creation date: an index, a manifest and a configuration.
-const MAX_DOCUMENTS: usize = 3;
+/// Manifests that lead to the configuration of an image: an index, and one of its manifests.
+const MAX_MANIFESTS: usize = 2;
 
 /// Ages of tags.
 pub struct TagAges {
@@ -41,20 +40,6 @@ pub struct NewDigest<'a> {
     pub digest: &'a Digest,
     pub access: &'a UpstreamAccess,
     pub limits: &'a RateLimits,
-}
-
-/// A manifest, an index or a configuration. The other members do not count here.
-#[derive(Deserialize)]
-struct ImageDocument {
-    created: Option<String>,
-    config: Option<PartReference>,
-    #[serde(default)]
-    manifests: Vec<PartReference>,
-}
-
-#[derive(Deserialize)]
-struct PartReference {
-    digest: Option<String>,
 }
 
 impl TagAges {
@@ -128,35 +113,34 @@ impl TagAges {
         source: &ImageSource<'_>,
         new: &NewDigest<'_>,
     ) -> Result<Option<SystemTime>, RequestError> {
-        let reference = ImageReference::Digest(new.digest.clone());
-        let mut target = source.registry.manifest(source.name, &reference)?;
-        for _ in 0..MAX_DOCUMENTS {
-            let Some(document) = self.read_document(source, target, new).await? else {
+        let mut digest = new.digest.clone();
+        for _ in 0..MAX_MANIFESTS {
+            let reference = ImageReference::Digest(digest);
+            let target = source.registry.manifest(source.name, &reference)?;
+            let document = self.read_document(source, target, new).await?;
+            let Ok(manifest) = ImageManifest::parse(&document) else {
                 return Ok(None);
             };
-            let digest = |part: &PartReference| parse_digest(part.digest.as_deref()?).ok();
-            if let Some(created) = document.created {
-                return Ok(humantime::parse_rfc3339_weak(&created).ok());
+            if let Some(config) = manifest.config() {
+                let target = source.registry.blob(source.name, &config.digest)?;
+                let config = self.read_document(source, target, new).await?;
+                return Ok(creation_time_of_config(&config));
             }
-            if let Some(config) = document.config.as_ref().and_then(digest) {
-                target = source.registry.blob(source.name, &config)?;
-            } else if let Some(first) = document.manifests.first().and_then(digest) {
-                let reference = ImageReference::Digest(first);
-                target = source.registry.manifest(source.name, &reference)?;
-            } else {
+            let Some(first) = manifest.manifests().first() else {
                 return Ok(None);
-            }
+            };
+            digest = first.digest.clone();
         }
         Ok(None)
     }
 
-    /// Returns a document of the registry. `None` if it is none of an image.
+    /// Returns a document of the registry.
     async fn read_document(
         &self,
         source: &ImageSource<'_>,
         target: Target,
         new: &NewDigest<'_>,
-    ) -> Result<Option<ImageDocument>, RequestError> {
+    ) -> Result<Vec<u8>, RequestError> {
         let question = OriginQuestion {
             client: source.client(),
             method: Method::Get,
@@ -172,7 +156,7 @@ impl TagAges {
         if answer.status != 200 {
             return Err(answer.into_error());
         }
-        Ok(serde_json::from_slice(&answer.body).ok())
+        Ok(answer.body)
     }
 }
 

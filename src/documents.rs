@@ -36,6 +36,7 @@ pub static FILES: &[DocumentFile] = documents![
     "docs/guides/cluster.md",
     "docs/guides/container-images.md",
     "docs/guides/deploy.md",
+    "docs/guides/dns-geography.md",
     "docs/guides/ftp.md",
     "docs/guides/high-availability.md",
     "docs/guides/images-containerd.md",

@@ -9,6 +9,7 @@ mod fetch_list;
 mod first_bytes;
 pub mod herd;
 mod in_flight;
+mod levels;
 mod lone_limits;
 mod mixed_bodies;
 mod names;

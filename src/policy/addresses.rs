@@ -103,21 +103,37 @@ fn can_bind(address: IpAddr) -> bool {
 /// Returns whether the kernel would use `address` itself as the source of a packet to it. Secondary
 /// addresses of an interface may have the first one as their source.
 fn is_own_source(address: IpAddr) -> bool {
-    // Any port has the same route.
-    const PORT: u16 = 9;
+    match unbound_socket(address) {
+        Ok(socket) => source_towards(&socket, address).is_ok_and(|source| source == address),
+        // Without a socket there is no answer, unless the machine lacks the family.
+        Err(error) => !lacks_family(&error),
+    }
+}
+
+/// Returns whether this machine has an address in a network: the one from which it would send to
+/// the network. No packet is sent.
+pub fn has_address_in(network: &IpNet) -> bool {
+    let Some(address) = network.hosts().next() else {
+        return false;
+    };
+    let source = unbound_socket(address).and_then(|socket| source_towards(&socket, address));
+    source.is_ok_and(|source| network.contains(&source))
+}
+
+fn unbound_socket(address: IpAddr) -> io::Result<UdpSocket> {
     let any: IpAddr = match address {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let socket = match UdpSocket::bind(SocketAddr::new(any, 0)) {
-        Ok(socket) => socket,
-        // Without a socket there is no answer, unless the machine lacks the family.
-        Err(error) => return !lacks_family(&error),
-    };
-    let source = socket
-        .connect(SocketAddr::new(address, PORT))
-        .and_then(|()| socket.local_addr());
-    source.is_ok_and(|source| source.ip() == address)
+    UdpSocket::bind(SocketAddr::new(any, 0))
+}
+
+/// Returns the address from which the kernel would send a packet to `address`.
+fn source_towards(socket: &UdpSocket, address: IpAddr) -> io::Result<IpAddr> {
+    // Any port has the same route.
+    const PORT: u16 = 9;
+    socket.connect(SocketAddr::new(address, PORT))?;
+    socket.local_addr().map(|source| source.ip())
 }
 
 fn lacks_family(error: &io::Error) -> bool {

@@ -4,13 +4,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::addresses::has_address_in;
 use super::origin_credentials::OriginCredentials;
 use crate::model::{ConfigError, Scheme, Secret, Target};
 
 /// Maximum number of parents. A fetch that fails asks all of them.
 const MAX_PARENTS: usize = 8;
+
+/// Maximum number of networks in `near`. A site has a few.
+const MAX_NETWORKS: usize = 64;
 
 /// Configuration of one parent: `[[parents]]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -25,6 +30,8 @@ pub struct Parent {
     pub authorization_file: PathBuf,
     /// Whether a parent over http is asked without a digest on record.
     pub trusted: bool,
+    /// Networks of the parent's site. A node with an address in one asks it before the origin.
+    pub near: Vec<IpNet>,
 }
 
 /// Validated parent.
@@ -34,6 +41,7 @@ pub struct CompiledParent {
     url: String,
     port: u16,
     trust: ParentTrust,
+    is_near: bool,
     pub credentials: Option<Arc<OriginCredentials>>,
 }
 
@@ -72,6 +80,10 @@ impl CompiledParent {
             };
             ConfigError::new("parents.url", reason)
         })?;
+        if parent.near.len() > MAX_NETWORKS {
+            let reason = format!("at most {MAX_NETWORKS} networks are allowed");
+            return Err(ConfigError::new("parents.near", reason));
+        }
         let credentials = OriginCredentials::new(
             "parents",
             &parent.headers,
@@ -85,6 +97,7 @@ impl CompiledParent {
             } else {
                 ParentTrust::WithDigest
             },
+            is_near: parent.near.iter().any(has_address_in),
             url,
             credentials: credentials.map(Arc::new),
         })
@@ -92,6 +105,11 @@ impl CompiledParent {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Returns whether the parent is at the site of this node, and is asked before the origin.
+    pub fn is_near(&self) -> bool {
+        self.is_near
     }
 
     /// Returns whether the parent may be asked for a body. `digest_expected` says that its digest

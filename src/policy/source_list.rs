@@ -1,5 +1,7 @@
 //! Sources of a target: origin, mirrors, parents and archives, and the targets of redirects.
 
+use super::parents::CompiledParent;
+use super::rules::Rules;
 use super::{Admitted, Policy, PolicyDenied, RequestOptions};
 use crate::model::{Scheme, Target};
 
@@ -102,7 +104,8 @@ impl Policy {
         })
     }
 
-    /// Returns the sources of a target in the order in which they are tried, the origin first.
+    /// Returns the sources of a target in the order in which they are tried: parents at the site of
+    /// this node, the origin, mirrors, other parents, archives.
     ///
     /// Policy checks each source. Denied sources are left out.
     #[must_use]
@@ -123,24 +126,9 @@ impl Policy {
             let (allowed, options) = (check_redirect(&mirror), options_for(&mirror));
             list.add(SourceKind::Mirror, mirror, allowed, options);
         }
-        for parent in rules.parents() {
-            let Some(at_parent) = parent.target_of(target) else {
-                continue;
-            };
-            if !parent.may_be_asked(digest_expected) {
-                tracing::debug!(%target, "parent skipped: http, not trusted, no digest on record");
-                continue;
-            }
-            // The operator chose scheme and port. Denied hosts and addresses still apply.
-            let allowed = rules
-                .check_denied_host(at_parent.host())
-                .and_then(|()| rules.check_address_of(&at_parent));
-            let options = RequestOptions {
-                credentials: parent.credentials.clone(),
-                ..options_for(&at_parent)
-            };
-            list.add(SourceKind::Parent, at_parent, allowed, options);
-        }
+        let (near, other): (Vec<_>, Vec<_>) =
+            rules.parents().iter().partition(|parent| parent.is_near());
+        add_parents(&mut list, &rules, &other, digest_expected);
         for archive in alternates
             .into_iter()
             .flat_map(|rule| rule.archives_of(target))
@@ -148,7 +136,38 @@ impl Policy {
             let (allowed, options) = (check_redirect(&archive), options_for(&archive));
             list.add(SourceKind::Archive, archive, allowed, options);
         }
-        list.sources
+        let mut first = SourceList::empty(admitted);
+        add_parents(&mut first, &rules, &near, digest_expected);
+        first.sources.extend(list.sources);
+        first.sources
+    }
+}
+
+/// Adds the parents that may be asked for a target.
+fn add_parents(
+    list: &mut SourceList<'_>,
+    rules: &Rules,
+    parents: &[&CompiledParent],
+    digest_expected: bool,
+) {
+    let target = list.origin.target();
+    for parent in parents {
+        let Some(at_parent) = parent.target_of(target) else {
+            continue;
+        };
+        if !parent.may_be_asked(digest_expected) {
+            tracing::debug!(%target, "parent skipped: http, not trusted, no digest on record");
+            continue;
+        }
+        // The operator chose scheme and port. Denied hosts and addresses still apply.
+        let allowed = rules
+            .check_denied_host(at_parent.host())
+            .and_then(|()| rules.check_address_of(&at_parent));
+        let options = RequestOptions {
+            credentials: parent.credentials.clone(),
+            ..rules.effective(&at_parent).into_request_options()
+        };
+        list.add(SourceKind::Parent, at_parent, allowed, options);
     }
 }
 
@@ -159,14 +178,21 @@ struct SourceList<'a> {
 }
 
 impl<'a> SourceList<'a> {
+    fn empty(origin: &'a Admitted) -> Self {
+        Self {
+            origin,
+            sources: Vec::new(),
+        }
+    }
+
     fn new(origin: &'a Admitted) -> Self {
         let source = Source {
             kind: SourceKind::Origin,
             admitted: origin.clone(),
         };
         Self {
-            origin,
             sources: vec![source],
+            ..Self::empty(origin)
         }
     }
 

@@ -63,7 +63,8 @@ impl<'a> Download<'a> {
         let admitted = task.admitted;
         let file_type = admitted.file_type();
         // A body of another process came from there.
-        let source = spec.sources.iter().find(|source| !is_peer(source));
+        let mut sources = spec.sources.iter();
+        let source = sources.find(|source| source.kind() == SourceKind::Origin);
         let permit = MovingPermit::new(
             &task.state.host_limiter,
             task.body.readership(),

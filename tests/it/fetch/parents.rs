@@ -85,6 +85,65 @@ fn parents_are_asked_last_with_only_if_cached() {
     assert_eq!(asked.header("x-expected-sha256"), None);
 }
 
+/// Returns a gateway with two parents: one for its own network, and one for another.
+fn child_of_two(origin: &Origin, near: &Origin, far: &Origin) -> Gateway {
+    let parent = |parent: &Origin, network: &str| {
+        let url = parent.url("/");
+        format!("url = {url:?}\ntrusted = true\nnear = [{network:?}]")
+    };
+    let builder = Gateway::builder().origin(origin).relay().one_attempt();
+    builder
+        .parent(&parent(far, "198.51.100.77/32"))
+        .parent(&parent(near, "127.0.0.0/8"))
+        .start()
+}
+
+#[test]
+fn near_parent_is_asked_before_origin() {
+    let (origin, near, far) = (
+        Origin::start(),
+        Origin::start_at("127.0.0.2"),
+        Origin::start_at("127.0.0.3"),
+    );
+    let body = archive(7, 5000);
+    origin.serve(PATH, Reply::file(&body));
+    near.serve(&asked_for(&origin), held(&body));
+    far.serve(&asked_for(&origin), held(&body));
+    let gateway = child_of_two(&origin, &near, &far);
+    gateway.assert_serves(&origin.url(PATH), &body);
+    gateway.await_stored(&origin.url(PATH));
+    assert_eq!((near.total(), origin.total(), far.total()), (1, 0, 0));
+    let asked = near.request(&asked_for(&origin));
+    assert_eq!(asked.header("cache-control"), Some("only-if-cached"));
+}
+
+#[test]
+fn origin_follows_near_parent_without_target() {
+    for reply in [Some(Reply::status(504)), None] {
+        let (origin, near, far) = (
+            Origin::start(),
+            Origin::start_at("127.0.0.2"),
+            Origin::start_at("127.0.0.3"),
+        );
+        let body = archive(8, 5000);
+        origin.serve(PATH, Reply::file(&body));
+        let gateway = child_of_two(&origin, &near, &far);
+        let is_away = reply.is_none();
+        match reply {
+            Some(reply) => near.serve(&asked_for(&origin), reply),
+            None => near.shut_down(),
+        }
+        gateway.assert_serves(&origin.url(PATH), &body);
+        let record = gateway.await_stored(&origin.url(PATH));
+        assert_eq!(record["source"], origin.url(""), "{record}");
+        assert_eq!((origin.total(), far.total()), (1, 0));
+        assert_eq!(near.total(), usize::from(!is_away));
+        // The error is that of the origin.
+        let missing = origin.url("/pub/missing-1.0.tar.gz");
+        gateway.get(&missing).send().assert_problem(404);
+    }
+}
+
 #[test]
 fn parent_miss_returns_error_of_origin() {
     let (origin, parent) = (Origin::start(), Origin::start_at("127.0.0.2"));
@@ -241,6 +300,11 @@ fn invalid_parent_is_rejected_with_key() {
             "parents.authorization_file",
         ),
         ("url = \"https://example.org\"\ntoken = \"S3CRET\"", "token"),
+        ("url = \"https://example.org\"\nnear = [\"x\"]", "near"),
+        (
+            "url = \"https://example.org\"\nnear = \"10.0.0.0/8\"",
+            "near",
+        ),
     ] {
         let run = Gateway::builder().parent(parent).run_to_end();
         assert_eq!(run.code, Some(2), "{parent}");

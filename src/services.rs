@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::cache::{Cache, OpenError, OpenMode};
+use crate::cache::{Bucket, Cache, OpenError, OpenMode};
 use crate::cluster::{Cluster, NodeIdentity};
 use crate::config::Config;
 use crate::dial::Dialer;
@@ -87,6 +87,7 @@ impl Services {
         )?;
         let origin = Arc::new(origin);
         node.folder = folder_identity(&config.cache.dir);
+        node.bucket = cache.bucket().map(Bucket::id).unwrap_or_default();
         let cluster = Arc::new(Cluster::new(
             node,
             config

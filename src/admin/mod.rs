@@ -21,7 +21,7 @@ pub use import::{ImportUpload, KindCheck};
 pub use lists::{FullList, ListStart};
 pub use service::{AdminService, AdminServices};
 pub use target_work::{EnsuredTarget, EvictedTarget};
-pub use tier_work::{CopyReport, TierCopier};
+pub use tier_work::TierCopier;
 pub use token::{ListReader, Operator, Permission, Tokens, check_tokens};
 
-pub use crate::cache::Tier;
+pub use crate::cache::{CopyReport, Tier, TierPart};

@@ -156,7 +156,8 @@ impl AdminService {
     }
 
     /// Returns the keys under which a target may be stored, in the order in which they answer.
-    pub(super) fn keys_of(&self, target: &Target) -> Vec<Key> {
+    #[must_use]
+    pub fn keys_of(&self, target: &Target) -> Vec<Key> {
         let targets = self.services.policy.stored_targets(target);
         targets.iter().map(Key::new).collect()
     }

@@ -10,42 +10,13 @@ use super::error::AdminError;
 use super::service::AdminService;
 use super::storage_error::storage_error;
 use super::token::Operator;
-use crate::cache::{Tier, TierCopy, TierPart};
+use crate::cache::{CopyReport, Tier, TierCopy, TierPart};
 use crate::model::Target;
 
 /// Records that all jobs together copy at the same time.
 const MAX_COPIES: usize = 4;
 
 const NO_BUCKET: AdminError = AdminError::NotFound("no bucket is configured");
-
-/// Counts of copied records.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CopyReport {
-    /// Records that were copied, with their objects if there were any.
-    pub copied: u64,
-    pub copied_bytes: u64,
-    /// Records that the other tier had with their objects.
-    pub present: u64,
-    /// Records that cannot be read, or whose objects do not have their digest.
-    pub damaged: u64,
-    /// Objects that the disk takes only if it evicts others.
-    pub without_space: u64,
-}
-
-impl CopyReport {
-    fn add(&mut self, copy: TierCopy) {
-        match copy {
-            TierCopy::Present => self.present += 1,
-            TierCopy::Copied { size_bytes } => {
-                self.copied += 1;
-                self.copied_bytes += size_bytes;
-            }
-            TierCopy::RecordOnly => self.copied += 1,
-            TierCopy::Damaged => self.damaged += 1,
-            TierCopy::NoSpace => self.without_space += 1,
-        }
-    }
-}
 
 /// Copies stored files between the disk and the bucket.
 pub struct TierCopier {

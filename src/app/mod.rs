@@ -38,6 +38,7 @@ use crate::limits::{AdmissionControl, FdBudget, UpstreamLimits, divide_descripto
 use crate::logging::LogHealth;
 use crate::maintenance::Maintenance;
 use crate::metrics::Facts;
+use crate::migrate::{NodeCopier, RecordOffer};
 use crate::model::EventSink;
 use crate::notify::Notifier;
 use crate::passthrough::PassThrough;
@@ -133,6 +134,7 @@ async fn start(
         jobs: Arc::clone(&jobs),
         incidents: notifier.incidents(),
         events: recorder.log(),
+        offer: RecordOffer::new(services.cache.clone()),
     };
     let service = Arc::new(HttpService::new(
         (Arc::clone(&gateway), images, Arc::clone(&services.cluster)),
@@ -200,6 +202,7 @@ fn node_identity(config: &Config, name: &str, id: String) -> NodeIdentity {
         layout: LAYOUT_VERSION,
         space_bytes: config.cache.max_size.bytes,
         folder: String::new(),
+        bucket: String::new(),
     }
 }
 
@@ -292,7 +295,8 @@ async fn start_jobs(
     let scrubber = ObjectScrubber::new(services.repair_sources());
     let preheater = ImagePreheater::new(Arc::clone(images));
     let (state_dir, admin) = (config.gateway.state_dir.clone(), Arc::clone(admin));
-    let worker = Worker::new(admin, scrubber, preheater);
+    let nodes = NodeCopier::new(Arc::clone(&services.cluster), services.cache.clone());
+    let worker = Worker::new(admin, scrubber, preheater, nodes);
     spawn_blocking(move || Arc::new(Jobs::start(&state_dir, worker)))
         .await
         .map_err(|panic| AppError::System(panic.to_string()))

@@ -52,7 +52,7 @@ pub use object_verifier::HashError;
 pub use observations::Observations;
 pub use own_files::OwnFiles;
 pub use replication::Replication;
-pub use tier_copy::{Tier, TierCopy, TierPart};
+pub use tier_copy::{CopyReport, Tier, TierCopy, TierPart};
 pub use upload_worker::QueuePoll;
 pub use verification::{ExaminedObject, ObjectMatch, StoredBytes, Verification};
 pub use verifying_reader::VerifyingReader;

@@ -4,6 +4,9 @@
 //! The background tasks do the same work when it is due. Here it is done at once, and the caller
 //! learns the result. The main type is [`TierCopy`]; its functions belong to [`Replication`].
 
+use std::fmt;
+use std::ops::AddAssign;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +54,46 @@ pub enum TierCopy {
     NoSpace,
 }
 
+/// Counts of copied records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CopyReport {
+    /// Records that were copied, with their objects if there were any.
+    pub copied: u64,
+    pub copied_bytes: u64,
+    /// Records that the destination had with their objects.
+    pub present: u64,
+    /// Records that cannot be read, or whose objects do not have their digest.
+    pub damaged: u64,
+    /// Objects that the disk takes only if it evicts others.
+    pub without_space: u64,
+}
+
+impl CopyReport {
+    /// Counts a result.
+    pub fn add(&mut self, copy: TierCopy) {
+        match copy {
+            TierCopy::Present => self.present += 1,
+            TierCopy::Copied { size_bytes } => {
+                self.copied += 1;
+                self.copied_bytes += size_bytes;
+            }
+            TierCopy::RecordOnly => self.copied += 1,
+            TierCopy::Damaged => self.damaged += 1,
+            TierCopy::NoSpace => self.without_space += 1,
+        }
+    }
+}
+
+impl AddAssign for CopyReport {
+    fn add_assign(&mut self, other: Self) {
+        self.copied += other.copied;
+        self.copied_bytes += other.copied_bytes;
+        self.present += other.present;
+        self.damaged += other.damaged;
+        self.without_space += other.without_space;
+    }
+}
+
 /// Records of a tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TierPart {
@@ -58,6 +101,28 @@ pub enum TierPart {
     Target(Key),
     /// Of all targets whose keys begin with this byte.
     Shard(u8),
+}
+
+impl FromStr for TierPart {
+    type Err = hex::FromHexError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() == 2 {
+            let mut shard = [0];
+            hex::decode_to_slice(text, &mut shard)?;
+            return Ok(Self::Shard(shard[0]));
+        }
+        text.parse().map(Self::Target)
+    }
+}
+
+impl fmt::Display for TierPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Target(key) => key.fmt(f),
+            Self::Shard(shard) => write!(f, "{shard:02x}"),
+        }
+    }
 }
 
 /// Returns target and digest of records of a tier.

@@ -200,6 +200,7 @@ fn open(config: &Config) -> Result<RepairSources, CliError> {
         layout: LAYOUT_VERSION,
         space_bytes: config.cache.max_size.bytes,
         folder: String::new(),
+        bucket: String::new(),
     };
     let services = Services::build(
         config,

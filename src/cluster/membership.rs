@@ -212,6 +212,11 @@ impl Cluster {
             .collect()
     }
 
+    /// Follows the changes of states.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
     /// Returns the random number of the process that was found at a URL.
     pub(super) fn run_of(&self, at_peer: &Target) -> Option<String> {
         let peers = lock(&self.peers);

@@ -18,6 +18,8 @@ pub struct NodeIdentity {
     pub space_bytes: u64,
     /// Identity of the cache folder. Empty if it is unknown.
     pub folder: String,
+    /// Identity of the bucket. Empty if there is none.
+    pub bucket: String,
 }
 
 /// Facts that a node states at `GET /api/v1/node`.
@@ -32,6 +34,8 @@ pub struct NodeDocument {
     pub space_bytes: u64,
     /// Identity of the cache folder, the same for all processes that use it. Empty if unknown.
     pub folder: String,
+    /// Identity of the bucket, the same for all nodes that use it. Empty without one.
+    pub bucket: String,
     pub ready: bool,
     /// Clock of the node, in milliseconds since 1970.
     pub clock_ms: u64,
@@ -51,6 +55,7 @@ impl NodeIdentity {
             layout: self.layout,
             space_bytes: self.space_bytes,
             folder: self.folder.clone(),
+            bucket: self.bucket.clone(),
             ready,
             clock_ms,
             advertise: advertise.map(str::to_owned),

@@ -23,6 +23,7 @@ use crate::jobs::Jobs;
 use crate::limits::AdmissionControl;
 use crate::logging::LogHealth;
 use crate::metrics::{Facts, RequestEndpoint};
+use crate::migrate::RecordOffer;
 use crate::notify::Incidents;
 use crate::registry::{ContainerImages, RegistryTable};
 use crate::ui::LivePage;
@@ -63,6 +64,7 @@ pub struct OperatorServices {
     pub jobs: Arc<Jobs>,
     pub incidents: Incidents,
     pub events: EventLog,
+    pub offer: RecordOffer,
 }
 
 /// State of other modules that the built-in pages show.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::error::JobError;
 use super::progress::Progress;
 use crate::admin::Tier;
+use crate::migrate::NodeSelection;
 use crate::model::WantedFile;
 use crate::registry::{ImageName, Platform};
 
@@ -22,6 +23,9 @@ pub const MAX_CONCURRENCY: usize = 64;
 
 /// Bound on the platforms of images that one job is for.
 const MAX_PLATFORMS: usize = 50;
+
+/// Bound on the hosts that one job is for.
+const MAX_HOSTS: usize = 100;
 
 /// Parts of a job without targets: one for each first byte of a digest or a key.
 pub const PARTS: usize = 256;
@@ -85,6 +89,7 @@ pub enum JobKind {
     /// Objects are read, and corrupt ones are repaired. Without targets, all objects are read.
     Scrub,
     /// Records and objects are copied to the disk or to the bucket. Without targets, all are.
+    /// Copies to the disk come from the bucket, or from another node.
     Migrate,
 }
 
@@ -125,6 +130,7 @@ pub struct JobOrder {
     pub(super) to: Option<Tier>,
     /// Platforms of images. Empty: all.
     platforms: Vec<Platform>,
+    pub(super) from: Option<NodeSelection>,
 }
 
 impl JobOrder {
@@ -140,6 +146,7 @@ impl JobOrder {
             created_at,
             to: self.to,
             platforms: self.platforms.clone(),
+            from: self.from.clone(),
         }
     }
 
@@ -177,7 +184,30 @@ impl JobOrder {
             concurrency,
             to,
             platforms: Vec::new(),
+            from: None,
         })
+    }
+
+    /// Has the order copy from another node, in place of the bucket.
+    ///
+    /// # Errors
+    /// [`JobError::Invalid`] if its destination is not the disk, or there are too many hosts.
+    pub fn from_node(self, from: Option<NodeSelection>) -> Result<Self, JobError> {
+        let Some(from) = from else { return Ok(self) };
+        if self.to != Some(Tier::Disk) {
+            let text = "only a job of kind migrate to disk has the field from";
+            return Err(JobError::Invalid(text.to_owned()));
+        }
+        if from.hosts.len() > MAX_HOSTS {
+            let text = format!("a job has at most {MAX_HOSTS} hosts");
+            return Err(JobError::Invalid(text));
+        }
+        let hosts = from.hosts.iter().map(|host| host.to_ascii_lowercase());
+        let from = Some(NodeSelection {
+            hosts: hosts.collect(),
+            ..from
+        });
+        Ok(Self { from, ..self })
     }
 
     /// Limits the images of the order to some platforms. Empty: all.
@@ -226,6 +256,9 @@ pub struct JobSpec {
     /// Platforms of images. Empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub platforms: Vec<Platform>,
+    /// Node that a job of kind `migrate` copies from, and targets there. `None`: the other tier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<NodeSelection>,
 }
 
 /// A job at one time, as operators see it and as it is read from its files.

@@ -1,9 +1,9 @@
 //! Jobs of operators: lists of targets that are fetched, refreshed, evicted, scrubbed or copied
-//! between the disk and the bucket, in the background.
+//! between the disk, the bucket and other nodes, in the background.
 //!
 //! A job is kept in a folder of its own below `state_dir`. It survives a restart and a kill, and
-//! goes on where it was. All work goes through the operator service, or the scrub. This module
-//! knows no HTTP server, no cache and no fetch. Its main type is [`Jobs`].
+//! goes on where it was. All work goes through the operator service, the scrub or the migration.
+//! This module knows no HTTP server, no cache and no fetch. Its main type is [`Jobs`].
 
 mod error;
 mod job;
@@ -22,5 +22,6 @@ pub use service::Jobs;
 pub use work::Worker;
 
 pub use crate::admin::Tier;
+pub use crate::migrate::NodeSelection;
 pub use crate::registry::Platform;
 pub use crate::scrub::ScrubRound;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{TryStreamExt as _, stream};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{AcquireError, Mutex as AsyncMutex, OwnedSemaphorePermit};
@@ -19,6 +19,7 @@ use super::job::{JobId, JobSpec, JobView, PARTS};
 use super::job_folder::JobFolder;
 use super::progress::{JobState, Progress};
 use super::work::{WorkUnit, Worker};
+use crate::migrate::PeerError;
 use crate::model::{WantedFile, lock};
 
 /// Permit of a running job.
@@ -105,16 +106,24 @@ pub async fn run(job: Arc<Job>, context: Arc<JobContext>, turn: Turn) {
             result = work => result,
         };
         if let Err(error) = result {
-            tracing::warn!(id = %job.id, %error, "the files of a job cannot be used");
-            let text = format!("the files of the job cannot be used: {error}");
-            lock(&job.progress).add_failure(String::new(), text);
+            tracing::warn!(id = %job.id, %error, "a job cannot go on");
+            lock(&job.progress).add_failure(String::new(), error.to_string());
         }
     }
     end(&job, &context).await;
 }
 
+/// Reason why a job cannot go on.
+#[derive(Debug, thiserror::Error)]
+enum WorkError {
+    #[error("the files of the job cannot be used: {0}")]
+    Files(#[from] io::Error),
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+}
+
 /// Works on all targets that are not done.
-async fn work_through(job: &Job, context: &JobContext) -> io::Result<()> {
+async fn work_through(job: &Job, context: &JobContext) -> Result<(), WorkError> {
     let (folder, id) = (context.folder.clone(), job.id.clone());
     let read = spawn_blocking(move || {
         let done: HashSet<usize> = folder.results(&id)?.iter().map(|done| done.at).collect();
@@ -127,12 +136,11 @@ async fn work_through(job: &Job, context: &JobContext) -> io::Result<()> {
         .into_iter()
         .enumerate()
         .filter(|(at, _)| !done.contains(at));
-    stream::iter(left)
-        .for_each_concurrent(job.spec.concurrency, |(at, unit)| {
-            work_on(job, context, (at, unit), &results)
-        })
-        .await;
-    Ok(())
+    let left = stream::iter(left.map(Ok));
+    let working = left.try_for_each_concurrent(job.spec.concurrency, |(at, unit)| {
+        work_on(job, context, (at, unit), &results)
+    });
+    Ok(working.await?)
 }
 
 /// Returns the units of a job: its targets, or the parts of the folder.
@@ -152,8 +160,8 @@ async fn work_on(
     context: &JobContext,
     (at, unit): (usize, WorkUnit<'_>),
     results: &AsyncMutex<File>,
-) {
-    let result = context.worker.work(&job.spec, at, unit).await;
+) -> Result<(), PeerError> {
+    let result = context.worker.work(&job.spec, at, unit).await?;
     // The line is one write, so that a kill leaves no half of it in most cases.
     let mut line = serde_json::to_vec(&result).unwrap_or_default();
     line.push(b'\n');
@@ -166,6 +174,7 @@ async fn work_on(
         tracing::warn!(id = %job.id, %error, "the result of a target was not recorded");
     }
     lock(&job.progress).add(&result);
+    Ok(())
 }
 
 /// Ends a job and records its end.

@@ -12,9 +12,10 @@ use super::error::JobError;
 use super::job::{JobKind, JobOrder, JobSpec};
 use super::progress::{Outcome, TargetResult};
 use crate::admin::{
-    AdminError, AdminService, CopyReport, EnsuredTarget, Operator, Tier, TierCopier,
+    AdminError, AdminService, CopyReport, EnsuredTarget, Operator, Tier, TierCopier, TierPart,
 };
 use crate::gateway::RequestError;
+use crate::migrate::{NodeCopier, NodeCopyError, NodeSelection, PeerError};
 use crate::model::{Target, WantedFile};
 use crate::registry::{EnsureImageError, ImageName, ImagePreheater, Platform};
 use crate::scrub::{ObjectScrubber, ScrubReport, ScrubRound};
@@ -25,10 +26,14 @@ const MAX_BUSY_TRIES: u32 = 120;
 /// Wait between these tries.
 const BUSY_DELAY: Duration = Duration::from_secs(1);
 
+const NO_RECORD_THERE: AdminError =
+    AdminError::NotFound("the other node has no record of the target, or it is not selected");
+
 /// Works on the targets of jobs as an operator.
 pub struct Worker {
     admin: Arc<AdminService>,
     copier: TierCopier,
+    nodes: NodeCopier,
     scrubber: ObjectScrubber,
     preheater: ImagePreheater,
     operator: Operator,
@@ -48,8 +53,10 @@ impl Worker {
         admin: Arc<AdminService>,
         scrubber: ObjectScrubber,
         preheater: ImagePreheater,
+        nodes: NodeCopier,
     ) -> Self {
         Self {
+            nodes,
             copier: TierCopier::new(Arc::clone(&admin)),
             admin,
             scrubber,
@@ -61,8 +68,13 @@ impl Worker {
     /// Checks whether the work of an order is possible.
     ///
     /// # Errors
-    /// [`JobError::Invalid`] if there is no bucket to copy to or from.
+    /// [`JobError::Invalid`] if there is no bucket to copy to or from, or the node to copy from
+    /// does not fit.
     pub fn check(&self, order: &JobOrder) -> Result<(), JobError> {
+        if let Some(from) = &order.from {
+            let checked = self.nodes.check(from);
+            return checked.map_err(|error| JobError::Invalid(error.to_string()));
+        }
         if order.to.is_some() && !self.copier.has_bucket() {
             let text = "a job of kind migrate needs the bucket of the section [s3]";
             return Err(JobError::Invalid(text.to_owned()));
@@ -76,24 +88,69 @@ impl Worker {
     }
 
     /// Works on the unit at this position. Waits a bounded time while all permits are taken.
-    pub async fn work(&self, spec: &JobSpec, at: usize, unit: WorkUnit<'_>) -> TargetResult {
-        let (worked, url) = match (unit, spec.to) {
-            (WorkUnit::Target(file), _) => (self.work_on(spec, file).await, file.url.to_string()),
-            (WorkUnit::Part(part), Some(to)) => (
-                self.copy_shard(part, to).await,
-                format!("records/{part:02x}"),
-            ),
-            (WorkUnit::Part(part), None) => {
-                (self.scrub_part(part).await, format!("objects/{part:02x}"))
-            }
+    ///
+    /// # Errors
+    /// [`PeerError`] if the job cannot go on, because the node that it copies from does not answer
+    /// or does not fit.
+    pub async fn work(
+        &self,
+        spec: &JobSpec,
+        at: usize,
+        unit: WorkUnit<'_>,
+    ) -> Result<TargetResult, PeerError> {
+        let url = match (unit, spec.to) {
+            (WorkUnit::Target(file), _) => file.url.to_string(),
+            (WorkUnit::Part(part), Some(_)) => format!("records/{part:02x}"),
+            (WorkUnit::Part(part), None) => format!("objects/{part:02x}"),
+        };
+        let worked = match (unit, &spec.from, spec.to) {
+            (_, Some(from), _) => self.copy_from_node(from, unit).await?,
+            (WorkUnit::Target(file), None, _) => self.work_on(spec, file).await,
+            (WorkUnit::Part(part), None, Some(to)) => self.copy_shard(part, to).await,
+            (WorkUnit::Part(part), None, None) => self.scrub_part(part).await,
         };
         let (outcome, bytes) = worked.unwrap_or_else(|error| (failed(&error), 0));
-        TargetResult {
+        Ok(TargetResult {
             at,
             url,
             bytes,
             outcome,
+        })
+    }
+
+    /// Copies a target or a shard from another node.
+    async fn copy_from_node(
+        &self,
+        from: &NodeSelection,
+        unit: WorkUnit<'_>,
+    ) -> Result<Result<(Outcome, u64), AdminError>, PeerError> {
+        let parts = match unit {
+            WorkUnit::Part(shard) => vec![TierPart::Shard(shard)],
+            WorkUnit::Target(file) => match Target::parse(file.url.as_str()) {
+                Ok(target) => {
+                    let keys = self.admin.keys_of(&target).into_iter();
+                    keys.map(TierPart::Target).collect()
+                }
+                Err(error) => {
+                    return Ok(Err(RequestError::BadRequest(error.to_string()).into()));
+                }
+            },
+        };
+        let mut report = CopyReport::default();
+        for part in parts {
+            match self.nodes.copy(from, part).await {
+                Ok(copied) => report += copied,
+                Err(NodeCopyError::Peer(error)) => return Err(error),
+                Err(NodeCopyError::Local(error)) => {
+                    tracing::warn!(%error, "copy from a peer failed");
+                    return Ok(Err(RequestError::Unavailable.into()));
+                }
+            }
         }
+        if matches!(unit, WorkUnit::Target(_)) && report == CopyReport::default() {
+            return Ok(Err(NO_RECORD_THERE));
+        }
+        Ok(Ok(result_of_copy(&report)))
     }
 
     async fn work_on(

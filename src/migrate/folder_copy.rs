@@ -10,7 +10,8 @@ use tokio::io::AsyncReadExt as _;
 
 use super::MigrateError;
 use crate::cache::{Cache, CacheError, TargetLookup};
-use crate::disk::{DiskError, IoClass, pins, records};
+use crate::disk::pins::{self, Pin};
+use crate::disk::{DiskError, IoClass, records};
 use crate::model::{ExpectedDigests, Hasher, Key, Record, Sha256};
 
 /// Size of the pieces in which an object is read, in bytes.
@@ -57,7 +58,19 @@ pub async fn copy_pins(from: &Cache, to: &Cache, key: Key) -> Result<Vec<Sha256>
     let found = from.disk().run(IoClass::Maintenance, move |disk| {
         pins::list(&disk.layout, key)
     });
-    let found = found.await.map_err(CacheError::from)?;
+    import_pins(to, key, found.await.map_err(CacheError::from)?).await
+}
+
+/// Creates pins of a target. Returns the digests of those that were not created, because the target
+/// has another answer.
+///
+/// # Errors
+/// [`MigrateError`] if the disk fails.
+pub async fn import_pins(
+    to: &Cache,
+    key: Key,
+    found: Vec<Pin>,
+) -> Result<Vec<Sha256>, MigrateError> {
     if found.is_empty() {
         return Ok(Vec::new());
     }

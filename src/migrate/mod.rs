@@ -1,13 +1,15 @@
-//! Copies all records and objects between folders and buckets, and the pins from folder to folder.
-//! Both ends may be in use.
+//! Copies records and objects: all of them between folders and buckets, and selected ones from
+//! another node of the cluster to this one. Both ends may be in use.
 //!
 //! Records that the destination has are skipped, so a failed migration continues when it is started
 //! again. The digest of every copied object is verified. This module knows no client and no origin.
-//! Its main function is [`migrate`].
+//! Its main function is [`migrate`], and its main type [`NodeCopier`].
 
 mod bucket_copy;
 mod export;
 mod folder_copy;
+mod from_node;
+mod offer;
 mod placement;
 
 use std::collections::HashSet;
@@ -23,6 +25,10 @@ use crate::cache::{Cache, CacheError};
 use crate::disk::{IoClass, records};
 use crate::model::{Key, Record, RecordSet, Sha256};
 use export::{ExportedRecord, ImportedRecord};
+pub use from_node::{NodeCopier, NodeCopyError, NodeSelection};
+pub use offer::{OfferedPage, RecordOffer};
+
+pub use crate::cluster::PeerError;
 use placement::{PlacedRecord, PlacementEffect};
 
 /// Records that are copied concurrently.

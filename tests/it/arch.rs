@@ -39,6 +39,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "logging",
             "intercept",
             "passthrough",
+            "migrate",
             "cluster",
             "fetch",
             "cache",
@@ -69,7 +70,10 @@ const MODULES: &[(&str, &[&str])] = &[
             "model",
         ],
     ),
-    ("jobs", &["admin", "registry", "gateway", "scrub", "model"]),
+    (
+        "jobs",
+        &["admin", "registry", "gateway", "scrub", "migrate", "model"],
+    ),
     (
         "admin",
         &[
@@ -111,7 +115,10 @@ const MODULES: &[(&str, &[&str])] = &[
         "maintenance",
         &["fetch", "cache", "disk", "bucket", "model"],
     ),
-    ("migrate", &["fetch", "cache", "disk", "bucket", "model"]),
+    (
+        "migrate",
+        &["fetch", "cluster", "cache", "disk", "bucket", "model"],
+    ),
     ("dns", &["health", "cache", "retry", "model"]),
     ("health", &["cache", "model"]),
     (

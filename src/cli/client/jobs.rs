@@ -138,16 +138,16 @@ impl ManageJobs {
         let api = ApiClient::new(gateway, form)?;
         match self.action {
             None | Some(Action::List) => list(&api).await,
-            Some(Action::Start(job)) => start(&api, &job.order(&files), job.wait).await,
+            Some(Action::Start(job)) => start_and_follow(&api, &job.order(&files), job.wait).await,
             Some(Action::Scrub(scrub)) => {
                 let urls: Vec<&str> = scrub.urls.iter().map(FileUrl::as_str).collect();
                 let order = json!({"kind": JobKind::Scrub, "targets": urls});
-                start(&api, &order, scrub.wait).await
+                start_and_follow(&api, &order, scrub.wait).await
             }
             Some(Action::Migrate(migrate)) => {
                 let urls: Vec<&str> = migrate.urls.iter().map(FileUrl::as_str).collect();
                 let order = json!({"kind": JobKind::Migrate, "to": migrate.to, "targets": urls});
-                start(&api, &order, migrate.wait).await
+                start_and_follow(&api, &order, migrate.wait).await
             }
             Some(Action::Show(job)) => {
                 let job = api.call(Method::GET, &resource_of(&job.id), &[]).await?;
@@ -162,7 +162,7 @@ impl ManageJobs {
 }
 
 /// Starts a job, and waits for its end if `waits` is set.
-async fn start(api: &ApiClient, order: &Value, waits: bool) -> Result<(), Failure> {
+pub async fn start_and_follow(api: &ApiClient, order: &Value, waits: bool) -> Result<(), Failure> {
     let mut job = api.send("jobs", order).await?;
     if !waits {
         return show(api, &job);

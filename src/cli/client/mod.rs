@@ -33,6 +33,7 @@ pub mod table;
 mod targets;
 mod top;
 pub mod url_list;
+mod warm;
 
 use std::process::ExitCode;
 
@@ -55,6 +56,7 @@ use stat::Stat;
 use status::Status;
 use targets::{PinTarget, Refresh, UnpinTarget};
 use top::Top;
+use warm::Warm;
 
 /// Command that uses the API of a gateway.
 #[derive(Subcommand)]
@@ -86,6 +88,8 @@ pub enum ClientCommand {
     Incidents(ListIncidents),
     /// List, start, show and cancel jobs: lists of URLs to fetch, refresh or evict (operators)
     Jobs(ManageJobs),
+    /// Copy the files of another node of the cluster to the gateway (operators)
+    Warm(Warm),
     /// List the fetches that the gateway runs now (operators and readers)
     Fetches(ListFetches),
     /// Show the recent events of the gateway, or follow them (operators and readers)
@@ -113,6 +117,7 @@ impl ClientCommand {
             Self::Catalog(catalog) => catalog.run(gateway, form).await,
             Self::Incidents(incidents) => incidents.run(gateway, form).await,
             Self::Jobs(jobs) => jobs.run(gateway, form).await,
+            Self::Warm(warm) => warm.run(gateway, form).await,
             Self::Fetches(fetches) => fetches.run(gateway, form).await,
             Self::Events(events) => events.run(gateway, form).await,
             Self::Status(status) => status.run(gateway, form).await,

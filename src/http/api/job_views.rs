@@ -11,7 +11,7 @@ use super::list_part::part_of;
 use super::query::Query;
 use super::values::Moment;
 use crate::gateway::RequestError;
-use crate::jobs::{JobKind, JobState, JobView, Tier};
+use crate::jobs::{JobKind, JobState, JobView, NodeSelection, Tier};
 
 /// Bound on the jobs of one page.
 const MAX_PAGE_LENGTH: usize = 1000;
@@ -71,6 +71,9 @@ pub struct JobSummary {
     /// Destination of a job of kind `migrate`.
     #[schema(value_type = Option<TierName>)]
     to: Option<Tier>,
+    /// Node that a job of kind `migrate` copies from. Null: the other tier.
+    #[schema(value_type = Option<NodeOrder>)]
+    from: Option<NodeSelection>,
     #[schema(value_type = JobStateName)]
     state: JobState,
     created: Moment,
@@ -121,6 +124,7 @@ pub enum JobKindName {
     /// Objects are read, and corrupt ones are repaired. Without targets, all objects are read.
     Scrub,
     /// Records and objects are copied to the disk or to the bucket. Without targets, all are.
+    /// Copies to the disk come from the bucket, or from another node.
     Migrate,
 }
 
@@ -129,10 +133,23 @@ pub enum JobKindName {
 #[schema(rename_all = "lowercase")]
 #[expect(dead_code, reason = "describes the values of `Tier`")]
 pub enum TierName {
-    /// The disk gets all that it lacks from the bucket, and evicts nothing for it.
+    /// The disk gets all that it lacks from the bucket or from another node. It evicts nothing
+    /// for that.
     Disk,
     /// The bucket gets all that it lacks from the disk.
     Bucket,
+}
+
+/// Node that a job copies from, and the targets there.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the form of `NodeSelection`")]
+pub struct NodeOrder {
+    /// URL of the node, as in `cluster.peers`.
+    peer: String,
+    /// Only targets of these hosts. Empty or absent: all.
+    hosts: Option<Vec<String>>,
+    /// Only targets that this node owns.
+    owned: Option<bool>,
 }
 
 /// State of a job.
@@ -206,6 +223,7 @@ impl From<&JobView> for JobSummary {
             id: id.to_string(),
             kind: spec.kind,
             to: spec.to,
+            from: spec.from.clone(),
             state: progress.state,
             created: spec.created_at.into(),
             ended: progress.ended_at.map(Into::into),

@@ -9,12 +9,16 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::job_input::{CreatedJob, JobTexts};
-use super::job_views::{JobDetails, JobKindName, JobList, JobQuery, JobSummary, TierName};
+use super::job_views::{
+    JobDetails, JobKindName, JobList, JobQuery, JobSummary, NodeOrder, TierName,
+};
 use super::query::Query;
 use super::response::{ApiResponse, json_of, ok};
 use crate::admin::{AdminError, ListReader, Operator};
 use crate::gateway::RequestError;
-use crate::jobs::{JobError, JobId, JobKind, JobOrder, Jobs, MAX_TARGETS, Platform, Tier};
+use crate::jobs::{
+    JobError, JobId, JobKind, JobOrder, Jobs, MAX_TARGETS, NodeSelection, Platform, Tier,
+};
 use crate::model::WantedFile;
 
 /// Bound on the body of an order, in bytes.
@@ -32,10 +36,14 @@ pub const NO_SUCH_JOB: AdminError = AdminError::NotFound("there is no such job")
 pub struct OrderBody {
     #[schema(value_type = JobKindName)]
     kind: JobKind,
-    /// Destination of a job of kind `migrate`, which needs a bucket.
+    /// Destination of a job of kind `migrate`, which needs a bucket, or `from`.
     #[serde(default)]
     #[schema(value_type = Option<TierName>)]
     to: Option<Tier>,
+    /// Node that a job of kind `migrate` to `disk` copies from, in place of the bucket.
+    #[serde(default)]
+    #[schema(value_type = Option<NodeOrder>)]
+    from: Option<NodeSelection>,
     /// Lines as in `list`.
     #[serde(default)]
     targets: Vec<String>,
@@ -184,9 +192,10 @@ fn parse_order(bytes: &[u8]) -> Result<(JobOrder, Vec<String>), AdminError> {
     let platforms: Result<Vec<Platform>, _> =
         order.platforms.iter().map(|text| text.parse()).collect();
     let platforms = platforms.map_err(|error| bad_order(&error))?;
-    let order = JobOrder::new(order.kind, files, order.concurrency, order.to);
-    let order = order.and_then(|order| order.for_platforms(platforms));
-    let order = order.map_err(admin_error)?;
+    let job = JobOrder::new(order.kind, files, order.concurrency, order.to);
+    let job = job.and_then(|job| job.for_platforms(platforms));
+    let job = job.and_then(|job| job.from_node(order.from));
+    let order = job.map_err(admin_error)?;
     Ok((order, named.notes))
 }
 

@@ -19,9 +19,11 @@ mod list_order;
 mod list_part;
 mod metalink;
 mod node;
+mod node_records;
 mod nodes;
 mod objects;
 mod openapi;
+mod peer_access;
 mod pins;
 mod query;
 mod refresh;
@@ -47,9 +49,11 @@ use super::request_body::read_body;
 use super::responder::Responder;
 use super::state::HttpService;
 use crate::admin::{AdminError, Permission};
+use crate::cluster::PeerProof;
 use crate::gateway::ClientDownload;
 use crate::limits::PendingTransfer;
 use crate::policy::Class;
+use peer_access::peer_of;
 pub use query::Query;
 pub use request::ApiRequest;
 use resource::{ROOT, Resource};
@@ -99,15 +103,29 @@ async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, AdminError> {
     let resource = Resource::parse(api_request.path)?;
     let query = Query::parse(api_request.query)?;
     let (service, origin) = (api_request.service, api_request.origin);
-    if let Resource::Node = resource
-        && let Some(peer) = node::peer_of(service, api_request.request)?
-    {
-        return node::show_to_peer(service, peer, query);
+    if let Some(peer) = peer_of(service, &api_request, &resource)? {
+        return read_for_peer(resource, &api_request, peer, query).await;
     }
     let permission = permission_of(service, origin.client, api_request.request.headers())?;
     match *api_request.request.method() {
         Method::GET | Method::HEAD => read(resource, &api_request, permission, query).await,
         _ => change(resource, api_request, permission, query).await,
+    }
+}
+
+/// Shows a resource to a peer. Only the resources of [`peer_of`] are open to peers.
+async fn read_for_peer(
+    resource: Resource,
+    api_request: &ApiRequest<'_>,
+    peer: PeerProof,
+    query: Query<'_>,
+) -> Result<ApiResponse, AdminError> {
+    let service = api_request.service;
+    match resource {
+        Resource::Node => node::show_to_peer(service, peer, query),
+        Resource::NodeRecords => node_records::show_to_peer(service, peer, query).await,
+        Resource::Object(sha256) => objects::send_to_peer(api_request, sha256, query).await,
+        _ => Err(AdminError::MethodNotAllowed(resource.methods())),
     }
 }
 
@@ -145,6 +163,9 @@ async fn read(
         ),
         Resource::Stats => stats::show(service, origin, permission, query).await,
         Resource::Node => node::show(service, &permission.into_reader()?, query),
+        Resource::NodeRecords => {
+            node_records::list(service, &permission.into_operator()?, query).await
+        }
         Resource::Nodes => nodes::list(service, &permission.into_reader()?, query),
         Resource::Images => {
             let reader = permission.into_reader()?;

@@ -1,21 +1,17 @@
 //! `GET /api/v1/node`: the facts that this node states to its peers, which prove the secret of the
 //! cluster. Readers may see them too.
 
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::query::Query;
 use super::response::{ApiResponse, json_of, json_response, ok};
 use crate::admin::{AdminError, ListReader};
-use crate::cluster::{
-    MARK_FIELD, MarkedRequest, NodeDocument, POLL_REQUEST, PROOF_FIELD, PeerProof, WAKE_FIELD,
-};
-use crate::gateway::RequestError;
+use crate::cluster::{NodeDocument, PROOF_FIELD, PeerProof};
 use crate::http::builtin_pages::readiness;
-use crate::http::parse_request::single;
 use crate::http::state::HttpService;
 
 /// Facts about a node.
@@ -34,6 +30,8 @@ pub struct NodeFacts {
     space_bytes: u64,
     /// Identity of the cache folder, the same for all processes that use it.
     folder: String,
+    /// Identity of the bucket, the same for all nodes that use it. Empty without one.
+    bucket: String,
     ready: bool,
     /// Clock of the node, in milliseconds since 1970.
     clock_ms: u64,
@@ -51,37 +49,12 @@ impl From<NodeDocument> for NodeFacts {
             layout: node.layout,
             space_bytes: node.space_bytes,
             folder: node.folder,
+            bucket: node.bucket,
             ready: node.ready,
             clock_ms: node.clock_ms,
             advertise: node.advertise,
         }
     }
-}
-
-/// Returns the proof of a request with a mark. A request without one is that of a client.
-///
-/// # Errors
-/// [`RequestError::PeerRefused`] for a mark that is not valid.
-pub fn peer_of(
-    service: &HttpService,
-    request: &HttpRequest,
-) -> Result<Option<PeerProof>, AdminError> {
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    let has_mark = request.headers().contains_key(MARK_FIELD);
-    if service.cluster.key().is_none() || !is_read || !has_mark {
-        return Ok(None);
-    }
-    let mark = single(request.headers(), MARK_FIELD).unwrap_or_default();
-    let received = MarkedRequest {
-        method: request.method().as_str(),
-        ..POLL_REQUEST
-    };
-    let verified = service.cluster.verify(received, mark);
-    let proof = verified.map_err(RequestError::from)?;
-    if request.headers().contains_key(WAKE_FIELD) {
-        service.cluster.wake();
-    }
-    Ok(Some(proof))
 }
 
 /// Shows the facts to a peer, with the proof that they come from a node with the secret.
@@ -91,7 +64,11 @@ pub fn show_to_peer(
     query: Query<'_>,
 ) -> Result<ApiResponse, AdminError> {
     query.finish()?;
-    let mut document = json_of(&own_facts(service))?;
+    Ok(prove(service, peer, json_of(&own_facts(service))?))
+}
+
+/// Returns the response with a document and its proof.
+pub fn prove(service: &HttpService, peer: PeerProof, mut document: String) -> ApiResponse {
     let mut response: HttpResponse = json_response(StatusCode::OK, &document);
     // The body of the response ends with a line break.
     document.push('\n');
@@ -101,7 +78,7 @@ pub fn show_to_peer(
         let name = HeaderName::from_static(PROOF_FIELD);
         response.headers_mut().insert(name, proof);
     }
-    Ok(ApiResponse::Stream(response))
+    ApiResponse::Stream(response)
 }
 
 /// Shows the facts that this node states to its peers

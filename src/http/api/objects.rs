@@ -16,6 +16,7 @@ use super::list_builder::ListTotals;
 use super::list_filter::ListFilter;
 use super::list_order::ListPart;
 use super::query::Query;
+use super::request::ApiRequest;
 use super::response::{ApiResponse, json_of, ok};
 use super::target_list::{ListedObject, MAX_PAGE_LENGTH, read_page};
 use super::values::{ObjectDigest, digests, redacted_url};
@@ -115,6 +116,25 @@ pub async fn download(
     };
     let may_have = |targets: &[Target]| registries.may_have_object(targets, client);
     let response = gateway.serve_object(digest_request, may_have).await?;
+    Ok(ApiResponse::Object(Box::new(response)))
+}
+
+/// Sends an object to a peer, whatever its target. The offered records name those that it asks for.
+pub async fn send_to_peer(
+    api_request: &ApiRequest<'_>,
+    sha256: Sha256,
+    query: Query<'_>,
+) -> Result<ApiResponse, AdminError> {
+    query.finish()?;
+    let request = api_request.request;
+    let digest_request = DigestRequest {
+        client: api_request.origin.client,
+        sha256,
+        range: read_range(request),
+        conditions: read_conditions(request.headers()),
+    };
+    let gateway = &api_request.service.gateway;
+    let response = gateway.serve_object(digest_request, |_| true).await?;
     Ok(ApiResponse::Object(Box::new(response)))
 }
 

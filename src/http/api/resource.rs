@@ -20,6 +20,8 @@ pub enum Resource {
     Stats,
     /// Facts that peers read.
     Node,
+    /// Records that peers copy.
+    NodeRecords,
     Nodes,
     Images,
     Fetches,
@@ -54,6 +56,7 @@ impl Resource {
             "incidents" => Ok(Self::Incidents),
             "stats" => Ok(Self::Stats),
             "node" => Ok(Self::Node),
+            "node/records" => Ok(Self::NodeRecords),
             "nodes" => Ok(Self::Nodes),
             "images" => Ok(Self::Images),
             "fetches" => Ok(Self::Fetches),
@@ -84,6 +87,7 @@ impl Resource {
             | Self::Incidents
             | Self::Stats
             | Self::Node
+            | Self::NodeRecords
             | Self::Nodes
             | Self::Images
             | Self::Fetches
@@ -121,7 +125,8 @@ mod tests {
             Resource::Refresh => ("/api/v1/refresh", Some(Resource::Incidents)),
             Resource::Incidents => ("/api/v1/incidents", Some(Resource::Stats)),
             Resource::Stats => ("/api/v1/stats", Some(Resource::Node)),
-            Resource::Node => ("/api/v1/node", Some(Resource::Nodes)),
+            Resource::Node => ("/api/v1/node", Some(Resource::NodeRecords)),
+            Resource::NodeRecords => ("/api/v1/node/records", Some(Resource::Nodes)),
             Resource::Nodes => ("/api/v1/nodes", Some(Resource::Images)),
             Resource::Images => ("/api/v1/images", Some(Resource::Fetches)),
             Resource::Fetches => ("/api/v1/fetches", Some(Resource::Jobs)),

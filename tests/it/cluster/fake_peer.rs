@@ -148,6 +148,7 @@ pub fn poll_answer(key: &ClusterKey, mark: &str, change: fn(&mut NodeDocument)) 
         layout: 2,
         space_bytes: 1 << 30,
         folder: FAKE.to_owned(),
+        bucket: String::new(),
         ready: true,
         clock_ms: u64::try_from(since.as_millis()).ok()?,
         advertise: None,

@@ -76,6 +76,33 @@ fn mark_of_another_request_is_refused() {
 }
 
 #[test]
+fn records_are_open_to_marks_of_the_request() {
+    let gateway = node("own", free_address("127.0.0.110"), &[]).start();
+    let path = "/api/v1/node/records?keys=ab";
+    gateway.request("GET", path).send().assert_problem(401);
+    let (key, run) = (key(SECRET), run_of(&gateway));
+    let mark = |target| {
+        let request = MarkedRequest {
+            recipient: &run,
+            method: "GET",
+            target,
+        };
+        key.mark(request, SystemTime::now())
+    };
+    let ask = |mark: &Mark| {
+        let request = gateway.request("GET", path);
+        request.header(MARK_FIELD, &mark.value).send()
+    };
+    let right = mark(path);
+    let answer = ask(&right);
+    answer.assert_status(200);
+    let proof = answer.wants(PROOF_FIELD);
+    assert!(key.is_proven(&right.nonce, &answer.body, proof), "{proof}");
+    assert_refused(&ask(&right), "replay");
+    assert_refused(&ask(&mark("/api/v1/node/records?keys=ac")), "secret");
+}
+
+#[test]
 fn mark_with_a_wrong_clock_is_refused() {
     let gateway = node("own", free_address("127.0.0.38"), &[]).start();
     let (key, ten_minutes) = (key(SECRET), Duration::from_mins(10));

@@ -11,3 +11,4 @@ mod nodes;
 mod partitions;
 mod restarts;
 pub mod stage;
+mod warm;

@@ -85,6 +85,7 @@ impl Registry {
                 Some("url") => query.push(format!("url={}", encoded(&sample.url))),
                 Some("name") if path == "/api/v1/catalog" => query.push("name=x".to_owned()),
                 Some("list") => query.push(format!("list={}", self.imported_list(sample))),
+                Some("keys") => query.push(format!("keys={digest}")),
                 Some("follow") => query.push("follow=false".to_owned()),
                 _ => {}
             }

@@ -12,7 +12,7 @@ use utoipa::OpenApi;
 
 use super::{
     catalog, events, fetches, images, incidents, job_views, jobs, list_order, metalink, node,
-    nodes, objects, pins, refresh, stats, targets,
+    node_records, nodes, objects, pins, refresh, stats, targets,
 };
 use crate::http::error_response::Problem;
 use completion::Completion;
@@ -52,6 +52,7 @@ pub use pages::PATH;
         events::stream,
         stats::show,
         node::show,
+        node_records::list,
         nodes::list,
         images::list,
     ),

@@ -1,0 +1,215 @@
+//! Requests of this node to the API of one peer: documents with a proof, and objects.
+//!
+//! This file must not know what is copied. The main type is [`PeerClient`].
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::time::{sleep, timeout};
+
+use super::mark::{MARK_FIELD, MarkedRequest, PROOF_FIELD, REFUSAL_FIELD};
+use super::membership::Cluster;
+use super::node::NodeDocument;
+use super::peer_error::PeerError;
+use super::peer_state::PeerState;
+use super::poll::base_of;
+use super::refusal::{Nonce, PeerRefusal};
+use crate::model::{Sha256, Target};
+use crate::origin::{Body, Method, OriginError, OriginRequest, Response};
+
+/// Time without a byte after which the state of a peer counts. A ping or a poll of a busy node may
+/// fail while its bodies flow.
+const MIN_SILENCE: Duration = Duration::from_secs(1);
+
+/// Bound on a document, in bytes. A page of records ends at 1 MiB, and after the records of one
+/// target, of which there are 256 of at most 64 KiB.
+const MAX_DOCUMENT_BYTES: usize = 32 << 20;
+
+/// The API of one peer of the configuration.
+#[derive(Debug, Clone)]
+pub struct PeerClient {
+    cluster: Arc<Cluster>,
+    url: Target,
+}
+
+/// Bytes of an object at a peer. The reader compares their digest.
+pub struct PeerObject<'a> {
+    client: &'a PeerClient,
+    body: Body,
+}
+
+impl PeerClient {
+    /// Returns the client for the peer with this URL.
+    ///
+    /// # Errors
+    /// [`PeerError::NotListed`], or [`PeerError::Unfit`] if nothing can be copied from the peer.
+    pub fn find(cluster: &Arc<Cluster>, url: &str) -> Result<Self, PeerError> {
+        let is_meant =
+            |peer: &Target| base_of(peer) == url.trim_end_matches('/') || peer.as_str() == url;
+        let peers = cluster.peers().into_iter();
+        let peer = peers.map(|peer| peer.url).find(is_meant);
+        let client = Self {
+            url: peer.ok_or_else(|| PeerError::NotListed(url.to_owned()))?,
+            cluster: Arc::clone(cluster),
+        };
+        client.state()?;
+        Ok(client)
+    }
+
+    /// Returns the base URL of the peer.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        base_of(&self.url)
+    }
+
+    /// Waits until the peer answers polls.
+    ///
+    /// # Errors
+    /// [`PeerError::Silent`] after `limit`, or [`PeerError::Unfit`].
+    pub async fn wait_present(&self, limit: Duration) -> Result<NodeDocument, PeerError> {
+        let mut changes = self.cluster.changes();
+        let waiting = async {
+            loop {
+                if let Some(node) = self.state()? {
+                    return Ok(node);
+                }
+                // The sender is a field of the cluster, so the channel cannot close.
+                let _ = changes.changed().await;
+            }
+        };
+        timeout(limit, waiting).await.map_err(|_| self.silent())?
+    }
+
+    /// Returns the facts about the peer. `None` if it does not answer now.
+    fn state(&self) -> Result<Option<NodeDocument>, PeerError> {
+        let peers = self.cluster.peers();
+        let peer = peers.into_iter().find(|peer| peer.url == self.url);
+        let peer = peer.ok_or_else(|| PeerError::NotListed(self.url().to_owned()))?;
+        match peer.state {
+            PeerState::Unknown | PeerState::Silent => Ok(None),
+            PeerState::Ready | PeerState::Unready => Ok(peer.node),
+            state => Err(PeerError::Unfit {
+                peer: self.url().to_owned(),
+                state,
+            }),
+        }
+    }
+
+    fn silent(&self) -> PeerError {
+        PeerError::Silent(self.url().to_owned())
+    }
+
+    /// Requests a document, and checks its proof.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn document(&self, path_and_query: &str) -> Result<Vec<u8>, PeerError> {
+        let (response, nonce) = self.send(path_and_query).await?;
+        let proof = response.header(PROOF_FIELD).unwrap_or_default().to_owned();
+        if response.status() != 200 {
+            return Err(self.failed(&response.as_error()));
+        }
+        let mut object = PeerObject {
+            client: self,
+            body: response.into_body(),
+        };
+        let mut document = Vec::new();
+        while let Some(bytes) = object.next().await? {
+            if document.len() + bytes.len() > MAX_DOCUMENT_BYTES {
+                return Err(PeerError::Invalid(self.url().to_owned()));
+            }
+            document.extend_from_slice(&bytes);
+        }
+        let key = self.cluster.key();
+        if key.is_some_and(|key| key.is_proven(&nonce, &document, &proof)) {
+            Ok(document)
+        } else {
+            Err(PeerError::Invalid(self.url().to_owned()))
+        }
+    }
+
+    /// Requests an object. Returns `None` if the peer does not have it.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn object(&self, sha256: Sha256) -> Result<Option<PeerObject<'_>>, PeerError> {
+        let path = format!("/api/v1/objects/sha256/{sha256}");
+        let (response, _) = self.send(&path).await?;
+        match response.status() {
+            200 => Ok(Some(PeerObject {
+                client: self,
+                body: response.into_body(),
+            })),
+            404 => Ok(None),
+            _ => Err(self.failed(&response.as_error())),
+        }
+    }
+
+    /// Sends a marked GET to the process that the last poll has found.
+    async fn send(&self, path_and_query: &str) -> Result<(Response, Nonce), PeerError> {
+        let at_peer = Target::parse(&format!("{}{path_and_query}", self.url()));
+        let at_peer = at_peer.map_err(|_| PeerError::Invalid(self.url().to_owned()))?;
+        let run = self.cluster.run_of(&at_peer);
+        let (Some(key), Some(recipient)) = (self.cluster.key(), run) else {
+            return Err(self.silent());
+        };
+        let request = MarkedRequest {
+            recipient: &recipient,
+            method: "GET",
+            target: path_and_query,
+        };
+        let mark = key.mark(request, SystemTime::now());
+        let request = OriginRequest {
+            headers: vec![(MARK_FIELD.to_owned(), mark.value.into_bytes())],
+            follow_redirects: false,
+            digest_expected: true,
+            ..OriginRequest::new(Method::Get)
+        };
+        let admitted = self.cluster.policy.admit_peer(at_peer);
+        let answering = self.cluster.origin.request(&admitted, request);
+        let response = self.unless_silent(answering).await?;
+        let response = response.map_err(|failed| self.failed(&failed.error))?;
+        match response.header(REFUSAL_FIELD) {
+            None => Ok((response, mark.nonce)),
+            Some(reason) => {
+                if reason == PeerRefusal::Recipient.as_str() {
+                    // The peer was restarted. The next poll shows its new process.
+                    self.cluster.suspect(&self.url);
+                }
+                Err(self.failed(&response.as_error()))
+            }
+        }
+    }
+
+    /// Waits for an answer of the peer, unless it sends nothing and answers no pings or polls.
+    async fn unless_silent<T>(&self, answering: impl Future<Output = T>) -> Result<T, PeerError> {
+        let silence = async {
+            sleep(MIN_SILENCE).await;
+            self.cluster.wait_silent(&self.url).await;
+        };
+        tokio::select! {
+            answer = answering => Ok(answer),
+            () = silence => Err(self.silent()),
+        }
+    }
+
+    fn failed(&self, error: &OriginError) -> PeerError {
+        PeerError::Request {
+            peer: self.url().to_owned(),
+            error: error.clone(),
+        }
+    }
+}
+
+impl PeerObject<'_> {
+    /// Returns the next bytes, or `None` at the end.
+    ///
+    /// # Errors
+    /// [`PeerError`] if the peer ends or falls silent before.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, PeerError> {
+        let client = self.client;
+        let next = client.unless_silent(self.body.next()).await?;
+        next.map_err(|error| client.failed(&error))
+    }
+}

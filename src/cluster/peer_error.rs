@@ -1,0 +1,46 @@
+//! Errors of requests to the API of a peer. The main type is [`PeerError`].
+
+use super::peer_state::PeerState;
+use crate::origin::OriginError;
+
+/// Error returned when a peer cannot be asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PeerError {
+    /// The operator must name a peer of the configuration.
+    #[error("{0} is none of cluster.peers of this node")]
+    NotListed(String),
+    /// The operator must make the peer and this node fit.
+    #[error("peer {peer} {}", problem(*state))]
+    Unfit { peer: String, state: PeerState },
+    /// Retry once the peer answers.
+    #[error("peer {0} does not answer")]
+    Silent(String),
+    #[error("peer {peer}: {error}")]
+    Request { peer: String, error: OriginError },
+    /// The answer has no proof of the secret, or is none of a node.
+    #[error("peer {0} has sent an answer without a valid proof of cluster.secret")]
+    Invalid(String),
+}
+
+impl PeerError {
+    /// Returns whether the same request may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Silent(_) | Self::Request { .. } => true,
+            Self::NotListed(_) | Self::Unfit { .. } | Self::Invalid(_) => false,
+        }
+    }
+}
+
+fn problem(state: PeerState) -> &'static str {
+    match state {
+        PeerState::WrongSecret => "has another cluster.secret",
+        PeerState::OtherVersion => "has another version of Millpond, or another cache layout",
+        PeerState::WrongClock => "has a clock that differs by more than 30 s",
+        PeerState::Itself => "is this node itself",
+        PeerState::SameFolder => "has the same cache folder, so nothing needs to be copied",
+        PeerState::Unknown | PeerState::Silent => "does not answer",
+        PeerState::Ready | PeerState::Unready => "answers",
+    }
+}

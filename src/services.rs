@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::cache::{Bucket, Cache, OpenError, OpenMode};
-use crate::cluster::{Cluster, NodeIdentity};
+use crate::cluster::{Cluster, ClusterParts, DrainState, NodeIdentity};
 use crate::config::Config;
 use crate::dial::Dialer;
 use crate::disk::folder_identity;
@@ -88,14 +88,22 @@ impl Services {
         let origin = Arc::new(origin);
         node.folder = folder_identity(&config.cache.dir);
         node.bucket = cache.bucket().map(Bucket::id).unwrap_or_default();
+        let drain = match mode {
+            OpenMode::Serve => DrainState::load(&config.gateway.state_dir),
+            OpenMode::Maintenance => DrainState::off(),
+        };
         let cluster = Arc::new(Cluster::new(
             node,
             config
                 .cluster
                 .settings()?
                 .filter(|_| mode == OpenMode::Serve),
-            (Arc::clone(&origin), dialer.clone()),
-            Arc::clone(&policy),
+            ClusterParts {
+                origin: Arc::clone(&origin),
+                policy: Arc::clone(&policy),
+                dialer: dialer.clone(),
+                drain,
+            },
         ));
         let fetcher = Fetcher::new(
             fetch::Config {

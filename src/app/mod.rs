@@ -38,7 +38,7 @@ use crate::limits::{AdmissionControl, FdBudget, UpstreamLimits, divide_descripto
 use crate::logging::LogHealth;
 use crate::maintenance::Maintenance;
 use crate::metrics::Facts;
-use crate::migrate::{NodeCopier, RecordOffer};
+use crate::migrate::{NodeCopier, NodePulls, OwnerCopier, RecordOffer};
 use crate::model::EventSink;
 use crate::notify::Notifier;
 use crate::passthrough::PassThrough;
@@ -127,14 +127,17 @@ async fn start(
     let gateway = Arc::new(build_gateway(&config, &services, budget.upstream));
     let admin = Arc::new(build_admin(&config, &services, &gateway)?);
     let images = Arc::new(open_images(&config, &gateway)?);
-    let jobs = start_jobs(&config, &admin, &images, &services).await?;
+    let (cluster, cache) = (&services.cluster, &services.cache);
+    let copier = Arc::new(NodeCopier::new(Arc::clone(cluster), cache.clone()));
+    let jobs = start_jobs(&config, &admin, &images, &services, &copier).await?;
     let (live_page, page_feed) = open_page(&config, &facts).await?;
     let operator_services = OperatorServices {
         admin,
         jobs: Arc::clone(&jobs),
         incidents: notifier.incidents(),
         events: recorder.log(),
-        offer: RecordOffer::new(services.cache.clone()),
+        offer: RecordOffer::new(cache.clone()),
+        pulls: NodePulls::new(Arc::clone(cluster), copier, cache.clone()),
     };
     let service = Arc::new(HttpService::new(
         (Arc::clone(&gateway), images, Arc::clone(&services.cluster)),
@@ -291,12 +294,13 @@ async fn start_jobs(
     admin: &Arc<AdminService>,
     images: &Arc<ContainerImages>,
     services: &Services,
+    copier: &Arc<NodeCopier>,
 ) -> Result<Arc<Jobs>, AppError> {
     let scrubber = ObjectScrubber::new(services.repair_sources());
     let preheater = ImagePreheater::new(Arc::clone(images));
     let (state_dir, admin) = (config.gateway.state_dir.clone(), Arc::clone(admin));
-    let nodes = NodeCopier::new(Arc::clone(&services.cluster), services.cache.clone());
-    let worker = Worker::new(admin, scrubber, preheater, nodes);
+    let owners = OwnerCopier::new(Arc::clone(&services.cluster), services.cache.clone());
+    let worker = Worker::new(admin, scrubber, preheater, (Arc::clone(copier), owners));
     spawn_blocking(move || Arc::new(Jobs::start(&state_dir, worker)))
         .await
         .map_err(|panic| AppError::System(panic.to_string()))

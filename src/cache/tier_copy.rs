@@ -66,6 +66,8 @@ pub struct CopyReport {
     pub damaged: u64,
     /// Objects that the disk takes only if it evicts others.
     pub without_space: u64,
+    /// Objects that no other node has taken.
+    pub remaining: u64,
 }
 
 impl CopyReport {
@@ -91,6 +93,7 @@ impl AddAssign for CopyReport {
         self.present += other.present;
         self.damaged += other.damaged;
         self.without_space += other.without_space;
+        self.remaining += other.remaining;
     }
 }
 

@@ -109,6 +109,10 @@ impl Cluster {
             Ok(response) if has_refused(&response, PeerRefusal::Elsewhere) => {
                 Ok(PeerAnswer::Undecided(response.as_error()))
             }
+            // The next peer is asked, as after a silent one.
+            Ok(response) if has_refused(&response, PeerRefusal::Draining) => {
+                Err(ConnectionFault::PeerDrains.into())
+            }
             Ok(response) => {
                 if has_refused(&response, PeerRefusal::Recipient) {
                     // The peer was restarted. The next poll shows its new process.

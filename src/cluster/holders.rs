@@ -9,7 +9,6 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::membership::Cluster;
-use super::peer_state::PeerState;
 use super::poll::base_of;
 use crate::model::{Sha256, Target};
 use crate::origin::{Method, OriginRequest};
@@ -26,7 +25,7 @@ pub async fn holders_of(cluster: &Cluster, sha256: Sha256) -> Arc<Vec<String>> {
 
 async fn ask_all(cluster: &Cluster, sha256: Sha256) -> Arc<Vec<String>> {
     let peers = cluster.peers().into_iter();
-    let ready = peers.filter(|peer| peer.state == PeerState::Ready);
+    let ready = peers.filter(|peer| peer.state.serves_stored());
     let answers = ready.map(|peer| async move {
         let url = format!("{}/api/v1/objects/sha256/{sha256}", base_of(&peer.url));
         let answer = timeout(ANSWER_TIMEOUT, has(cluster, &url)).await;

@@ -1,5 +1,6 @@
 //! The nodes of the cluster as this node sees them. The main type is [`Cluster`].
 
+use std::io;
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
@@ -8,12 +9,14 @@ use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::config::ClusterSettings;
+use super::drain::DrainState;
 use super::known_holders::KnownHolders;
 use super::link::Link;
 use super::link_thread::LinkThread;
 use super::mark::{ClusterKey, MarkedRequest, PeerProof, milliseconds};
 use super::node::{NodeDocument, NodeIdentity};
 use super::owner::{WeightedNode, rank};
+use super::owner_order::{OwnerCandidate, OwnerOrder};
 use super::peer_state::PeerState;
 use super::refusal::PeerRefusal;
 use crate::dial::Dialer;
@@ -35,6 +38,7 @@ pub struct Cluster {
     pub(super) awake: Arc<Notify>,
     pub(super) links: LinkThread,
     refusals: [Counter; PeerRefusal::ALL.len()],
+    drain: DrainState,
     pub(super) holders: KnownHolders,
     pub(super) origin: Arc<Origin>,
     pub(super) policy: Arc<Policy>,
@@ -49,8 +53,18 @@ struct Peer {
     since: SystemTime,
     /// The peer did not acknowledge a request after the last poll.
     is_suspect: bool,
+    /// The next poll asks the peer to poll this node soon.
+    needs_wake: bool,
     node: Option<NodeDocument>,
     link: Arc<Link>,
+}
+
+/// Parts that the cluster uses.
+pub struct ClusterParts {
+    pub origin: Arc<Origin>,
+    pub policy: Arc<Policy>,
+    pub dialer: Dialer,
+    pub drain: DrainState,
 }
 
 /// A peer at one time.
@@ -60,6 +74,8 @@ pub struct PeerView {
     pub state: PeerState,
     /// When the state changed last.
     pub since: SystemTime,
+    /// The next poll asks the peer to poll this node soon.
+    pub(super) needs_wake: bool,
     /// The last document of the peer. `None` before the first one.
     pub node: Option<NodeDocument>,
 }
@@ -67,12 +83,13 @@ pub struct PeerView {
 impl Cluster {
     /// Contacts no peer. [`Cluster::run`] does that.
     #[must_use]
-    pub fn new(
-        own: NodeIdentity,
-        settings: Option<ClusterSettings>,
-        (origin, dialer): (Arc<Origin>, Dialer),
-        policy: Arc<Policy>,
-    ) -> Self {
+    pub fn new(own: NodeIdentity, settings: Option<ClusterSettings>, parts: ClusterParts) -> Self {
+        let ClusterParts {
+            origin,
+            policy,
+            dialer,
+            drain,
+        } = parts;
         let (urls, advertise, key) = match settings {
             None => (Vec::new(), None, None),
             Some(settings) => {
@@ -86,6 +103,7 @@ impl Cluster {
             state: PeerState::Unknown,
             since: SystemTime::now(),
             is_suspect: false,
+            needs_wake: false,
             node: None,
             link: Arc::new(Link::new(Arc::clone(&awake))),
         };
@@ -100,6 +118,7 @@ impl Cluster {
             changes: watch::Sender::new(0),
             awake,
             refusals: Default::default(),
+            drain,
             holders: KnownHolders::default(),
             origin,
             policy,
@@ -123,8 +142,9 @@ impl Cluster {
     #[must_use]
     pub fn document(&self, ready: bool) -> NodeDocument {
         let advertise = self.advertise.as_ref().map(Target::as_str);
+        let now = milliseconds(SystemTime::now());
         self.own
-            .document(ready, milliseconds(SystemTime::now()), advertise)
+            .document((ready, self.is_draining()), now, advertise)
     }
 
     /// Checks the mark of a request.
@@ -159,6 +179,7 @@ impl Cluster {
             url: peer.url.clone(),
             state: peer.state,
             since: peer.since,
+            needs_wake: peer.needs_wake || !peer.state.was_found(),
             node: peer.node.clone(),
         };
         lock(&self.peers).iter().map(view).collect()
@@ -167,49 +188,78 @@ impl Cluster {
     /// Returns the names of this node and the ready peers, the owner of the key first.
     #[must_use]
     pub fn owners(&self, key: Key) -> Vec<String> {
-        let name_of = |peer: Option<(&Target, &NodeDocument)>| {
-            peer.map_or(&self.own.name, |(_, node)| &node.name).clone()
-        };
-        self.in_order(key, |peer| Some(name_of(peer)))
+        self.in_order(key).names()
     }
 
-    /// Returns the base URLs of the ready peers that own a key before this node does, the owner
-    /// first. Empty if this node owns the key.
+    /// Returns the base URLs of the peers that are asked for a target before the origin. Those that
+    /// drain and owned it come first, since they may have it. The ready peers that own it before
+    /// this node does follow, the owner first. Empty if this node owns the key.
     #[must_use]
     pub fn owners_before_self(&self, key: Key) -> Vec<Target> {
-        self.in_order(key, |peer| peer.map(|(url, _)| url.clone()))
+        self.in_order(key).before_self()
     }
 
-    /// Calls `visit` for this node (`None`) and the ready peers, the owner of the key first, until
-    /// `visit` returns `None`.
-    fn in_order<T>(
-        &self,
-        key: Key,
-        visit: impl Fn(Option<(&Target, &NodeDocument)>) -> Option<T>,
-    ) -> Vec<T> {
+    /// Returns the base URLs of the ready peers, in the order in which they own a key.
+    #[must_use]
+    pub fn next_owners(&self, key: Key) -> Vec<Target> {
+        self.in_order(key).others()
+    }
+
+    /// Returns this node, the ready peers and those that drain, the owner of the key first.
+    fn in_order(&self, key: Key) -> OwnerOrder {
         let peers = lock(&self.peers);
-        let ready = peers
+        let present = peers
             .iter()
-            .filter(|peer| peer.state == PeerState::Ready && !peer.is_suspect)
+            .filter(|peer| peer.state.serves_stored() && !peer.is_suspect)
             .filter(|peer| peer.link.is_usable());
-        let ready: Vec<(&Target, &NodeDocument)> = ready
-            .filter_map(|peer| Some((&peer.url, peer.node.as_ref()?)))
+        let present: Vec<(&Peer, &NodeDocument)> = present
+            .filter_map(|peer| Some((peer, peer.node.as_ref()?)))
             .collect();
         let own = WeightedNode {
             id: &self.own.id,
             space_bytes: self.own.space_bytes,
         };
-        let others = ready.iter().map(|(_, node)| WeightedNode {
+        let others = present.iter().map(|(_, node)| WeightedNode {
             id: &node.id,
             space_bytes: node.space_bytes,
         });
         let candidates: Vec<_> = std::iter::once(own).chain(others).collect();
-        let peer_at = |at: usize| at.checked_sub(1).map(|at| ready[at]);
+        let candidate = |at: usize| match at.checked_sub(1).map(|at| present[at]) {
+            None => OwnerCandidate {
+                url: None,
+                name: self.own.name.clone(),
+                is_draining: self.drain.is_on(),
+            },
+            Some((peer, node)) => OwnerCandidate {
+                url: Some(peer.url.clone()),
+                name: node.name.clone(),
+                is_draining: peer.state == PeerState::Draining,
+            },
+        };
         let order = rank(key.as_bytes(), &candidates);
-        order
-            .into_iter()
-            .map_while(|at| visit(peer_at(at)))
-            .collect()
+        OwnerOrder(order.into_iter().map(candidate).collect())
+    }
+
+    /// Whether this node owns nothing any more, and serves what it has.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_on()
+    }
+
+    /// Begins or ends the draining of this node, also for the next process, and has the peers ask
+    /// for it. Blocks.
+    ///
+    /// # Errors
+    /// The system's error if the state folder cannot be written.
+    pub fn set_draining(&self, is_on: bool) -> io::Result<()> {
+        if self.drain.set(is_on)? {
+            tracing::info!(is_on, "draining of this node has changed");
+            for peer in lock(&self.peers).iter_mut() {
+                peer.needs_wake = true;
+            }
+            self.wake();
+        }
+        Ok(())
     }
 
     /// Follows the changes of states.
@@ -222,6 +272,15 @@ impl Cluster {
         let peers = lock(&self.peers);
         let peer = peers.iter().find(|peer| is_below(at_peer, &peer.url))?;
         peer.node.as_ref().map(|node| node.run.clone())
+    }
+
+    /// Returns the identity of the bucket of the peer of a URL. Empty if there is none.
+    #[must_use]
+    pub fn bucket_of(&self, at_peer: &Target) -> String {
+        let peers = lock(&self.peers);
+        let peer = peers.iter().find(|peer| is_below(at_peer, &peer.url));
+        let node = peer.and_then(|peer| peer.node.as_ref());
+        node.map(|node| node.bucket.clone()).unwrap_or_default()
     }
 
     /// Returns the link to the peer of a URL.
@@ -281,6 +340,9 @@ impl Cluster {
             return;
         };
         peer.is_suspect = false;
+        if state.was_found() {
+            peer.needs_wake = false;
+        }
         if node.is_some() {
             peer.node = node;
         }
@@ -293,7 +355,11 @@ impl Cluster {
         let (name, version) = (node.map(|node| &node.name), node.map(|node| &node.version));
         let (peer, text) = (url.as_str(), state.log_text());
         match state {
-            PeerState::Ready | PeerState::Itself | PeerState::SameFolder | PeerState::Unknown => {
+            PeerState::Ready
+            | PeerState::Draining
+            | PeerState::Itself
+            | PeerState::SameFolder
+            | PeerState::Unknown => {
                 tracing::info!(peer, name, version, "{text}");
             }
             _ => tracing::warn!(peer, name, version, "{text}"),

@@ -7,6 +7,7 @@
 
 mod ask;
 mod config;
+mod drain;
 mod holders;
 mod known_holders;
 mod link;
@@ -16,6 +17,7 @@ mod membership;
 mod node;
 mod open_link;
 mod owner;
+mod owner_order;
 mod peer_client;
 mod peer_error;
 mod peer_state;
@@ -25,12 +27,13 @@ mod replay;
 
 pub use ask::{FETCH_METHOD, MarkedHeaders, ORIGIN_TAG_FIELD, proven_content};
 pub use config::{ClusterSettings, Config};
+pub use drain::DrainState;
 pub use holders::holders_of;
 pub use mark::{
     ANY_RECIPIENT, ClusterKey, MARK_FIELD, Mark, MarkedRequest, PROOF_FIELD, PeerProof,
     REFUSAL_FIELD,
 };
-pub use membership::{Cluster, PeerView};
+pub use membership::{Cluster, ClusterParts, PeerView};
 pub use node::{NodeDocument, NodeIdentity};
 pub use open_link::{LINK_CONTENT, LINK_REQUEST};
 pub use owner::{WeightedNode, rank};

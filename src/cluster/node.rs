@@ -37,6 +37,8 @@ pub struct NodeDocument {
     /// Identity of the bucket, the same for all nodes that use it. Empty without one.
     pub bucket: String,
     pub ready: bool,
+    /// Whether the node owns nothing any more, and serves what it has.
+    pub draining: bool,
     /// Clock of the node, in milliseconds since 1970.
     pub clock_ms: u64,
     /// Value of `cluster.advertise`.
@@ -46,7 +48,12 @@ pub struct NodeDocument {
 impl NodeIdentity {
     /// Returns the document at a time in milliseconds since 1970.
     #[must_use]
-    pub fn document(&self, ready: bool, clock_ms: u64, advertise: Option<&str>) -> NodeDocument {
+    pub fn document(
+        &self,
+        (ready, draining): (bool, bool),
+        clock_ms: u64,
+        advertise: Option<&str>,
+    ) -> NodeDocument {
         NodeDocument {
             id: self.id.clone(),
             run: self.run.clone(),
@@ -57,6 +64,7 @@ impl NodeIdentity {
             folder: self.folder.clone(),
             bucket: self.bucket.clone(),
             ready,
+            draining,
             clock_ms,
             advertise: advertise.map(str::to_owned),
         }

@@ -57,6 +57,20 @@ impl PeerClient {
         Ok(client)
     }
 
+    /// Returns the client for the peer with this identity.
+    ///
+    /// # Errors
+    /// As [`PeerClient::find`].
+    pub fn find_by_id(cluster: &Arc<Cluster>, id: &str) -> Result<Self, PeerError> {
+        let mut peers = cluster.peers().into_iter();
+        let peer = peers.find(|peer| peer.node.as_ref().is_some_and(|node| node.id == id));
+        let url = peer.map(|peer| base_of(&peer.url).to_owned());
+        Self::find(
+            cluster,
+            &url.ok_or_else(|| PeerError::NotListed(id.to_owned()))?,
+        )
+    }
+
     /// Returns the base URL of the peer.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -88,7 +102,7 @@ impl PeerClient {
         let peer = peer.ok_or_else(|| PeerError::NotListed(self.url().to_owned()))?;
         match peer.state {
             PeerState::Unknown | PeerState::Silent => Ok(None),
-            PeerState::Ready | PeerState::Unready => Ok(peer.node),
+            PeerState::Ready | PeerState::Unready | PeerState::Draining => Ok(peer.node),
             state => Err(PeerError::Unfit {
                 peer: self.url().to_owned(),
                 state,
@@ -104,8 +118,21 @@ impl PeerClient {
     ///
     /// # Errors
     /// [`PeerError`].
-    pub async fn document(&self, path_and_query: &str) -> Result<Vec<u8>, PeerError> {
-        let (response, nonce) = self.send(path_and_query).await?;
+    pub async fn get(&self, path_and_query: &str) -> Result<Vec<u8>, PeerError> {
+        self.document(Method::Get, path_and_query).await
+    }
+
+    /// Sends a POST without content, and returns the document of the answer. Checks its proof.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn post(&self, path_and_query: &str) -> Result<Vec<u8>, PeerError> {
+        let method = Method::Other("POST".to_owned());
+        self.document(method, path_and_query).await
+    }
+
+    async fn document(&self, method: Method, path_and_query: &str) -> Result<Vec<u8>, PeerError> {
+        let (response, nonce) = self.send(method, path_and_query).await?;
         let proof = response.header(PROOF_FIELD).unwrap_or_default().to_owned();
         if response.status() != 200 {
             return Err(self.failed(&response.as_error()));
@@ -135,7 +162,7 @@ impl PeerClient {
     /// [`PeerError`].
     pub async fn object(&self, sha256: Sha256) -> Result<Option<PeerObject<'_>>, PeerError> {
         let path = format!("/api/v1/objects/sha256/{sha256}");
-        let (response, _) = self.send(&path).await?;
+        let (response, _) = self.send(Method::Get, &path).await?;
         match response.status() {
             200 => Ok(Some(PeerObject {
                 client: self,
@@ -146,8 +173,12 @@ impl PeerClient {
         }
     }
 
-    /// Sends a marked GET to the process that the last poll has found.
-    async fn send(&self, path_and_query: &str) -> Result<(Response, Nonce), PeerError> {
+    /// Sends a marked request to the process that the last poll has found.
+    async fn send(
+        &self,
+        method: Method,
+        path_and_query: &str,
+    ) -> Result<(Response, Nonce), PeerError> {
         let at_peer = Target::parse(&format!("{}{path_and_query}", self.url()));
         let at_peer = at_peer.map_err(|_| PeerError::Invalid(self.url().to_owned()))?;
         let run = self.cluster.run_of(&at_peer);
@@ -156,7 +187,11 @@ impl PeerClient {
         };
         let request = MarkedRequest {
             recipient: &recipient,
-            method: "GET",
+            method: match &method {
+                Method::Get => "GET",
+                Method::Head => "HEAD",
+                Method::Other(name) => name,
+            },
             target: path_and_query,
         };
         let mark = key.mark(request, SystemTime::now());
@@ -164,7 +199,7 @@ impl PeerClient {
             headers: vec![(MARK_FIELD.to_owned(), mark.value.into_bytes())],
             follow_redirects: false,
             digest_expected: true,
-            ..OriginRequest::new(Method::Get)
+            ..OriginRequest::new(method)
         };
         let admitted = self.cluster.policy.admit_peer(at_peer);
         let answering = self.cluster.origin.request(&admitted, request);
@@ -172,13 +207,13 @@ impl PeerClient {
         let response = response.map_err(|failed| self.failed(&failed.error))?;
         match response.header(REFUSAL_FIELD) {
             None => Ok((response, mark.nonce)),
-            Some(reason) => {
-                if reason == PeerRefusal::Recipient.as_str() {
-                    // The peer was restarted. The next poll shows its new process.
-                    self.cluster.suspect(&self.url);
-                }
-                Err(self.failed(&response.as_error()))
+            Some(reason) if reason == PeerRefusal::Recipient.as_str() => {
+                // The peer was restarted. The next poll shows its new process.
+                self.cluster.suspect(&self.url);
+                Err(self.silent())
             }
+            Some(reason) if reason == PeerRefusal::Busy.as_str() => Err(self.silent()),
+            Some(_) => Err(self.failed(&response.as_error())),
         }
     }
 

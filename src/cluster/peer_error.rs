@@ -9,13 +9,16 @@ pub enum PeerError {
     /// The operator must name a peer of the configuration.
     #[error("{0} is none of cluster.peers of this node")]
     NotListed(String),
+    /// The operator must start a peer, or list one.
+    #[error("no peer of this node is ready")]
+    NoPeer,
     /// The operator must make the peer and this node fit.
     #[error("peer {peer} {}", problem(*state))]
     Unfit { peer: String, state: PeerState },
     /// Retry once the peer answers.
     #[error("peer {0} does not answer")]
     Silent(String),
-    #[error("peer {peer}: {error}")]
+    #[error("peer {peer} {}", answer(error))]
     Request { peer: String, error: OriginError },
     /// The answer has no proof of the secret, or is none of a node.
     #[error("peer {0} has sent an answer without a valid proof of cluster.secret")]
@@ -27,9 +30,17 @@ impl PeerError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Silent(_) | Self::Request { .. } => true,
-            Self::NotListed(_) | Self::Unfit { .. } | Self::Invalid(_) => false,
+            Self::Silent(_) => true,
+            Self::Request { error, .. } => error.is_transient(),
+            Self::NotListed(_) | Self::NoPeer | Self::Unfit { .. } | Self::Invalid(_) => false,
         }
+    }
+}
+
+fn answer(error: &OriginError) -> String {
+    match error {
+        OriginError::Status { status, .. } => format!("has answered {status}"),
+        error => format!("has not answered completely: {error}"),
     }
 }
 
@@ -41,6 +52,6 @@ fn problem(state: PeerState) -> &'static str {
         PeerState::Itself => "is this node itself",
         PeerState::SameFolder => "has the same cache folder, so nothing needs to be copied",
         PeerState::Unknown | PeerState::Silent => "does not answer",
-        PeerState::Ready | PeerState::Unready => "answers",
+        PeerState::Ready | PeerState::Unready | PeerState::Draining => "answers",
     }
 }

@@ -8,6 +8,8 @@ pub enum PeerState {
     Ready,
     /// It answers, and states that it is not ready.
     Unready,
+    /// It serves what it has, and owns nothing any more.
+    Draining,
     /// No answer in time, or none of a node.
     Silent,
     WrongSecret,
@@ -22,10 +24,11 @@ pub enum PeerState {
 }
 
 impl PeerState {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Unknown,
         Self::Ready,
         Self::Unready,
+        Self::Draining,
         Self::Silent,
         Self::WrongSecret,
         Self::OtherVersion,
@@ -34,6 +37,17 @@ impl PeerState {
         Self::SameFolder,
     ];
 
+    /// Whether the last poll was answered.
+    pub(super) fn was_found(self) -> bool {
+        !matches!(self, Self::Unknown | Self::Silent)
+    }
+
+    /// Whether the peer serves what it has stored.
+    #[must_use]
+    pub fn serves_stored(self) -> bool {
+        matches!(self, Self::Ready | Self::Draining)
+    }
+
     /// Returns the name in metrics and in the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -41,6 +55,7 @@ impl PeerState {
             Self::Unknown => "unknown",
             Self::Ready => "ready",
             Self::Unready => "unready",
+            Self::Draining => "draining",
             Self::Silent => "silent",
             Self::WrongSecret => "wrong_secret",
             Self::OtherVersion => "other_version",
@@ -56,6 +71,7 @@ impl PeerState {
             Self::Unknown => "peer was not asked yet",
             Self::Ready => "peer is ready",
             Self::Unready => "peer is not ready, serving without this peer",
+            Self::Draining => "peer is draining, asking it for stored targets only",
             Self::Silent => "peer does not answer, serving without this peer",
             Self::WrongSecret => "peer has another cluster.secret, serving without this peer",
             Self::OtherVersion => {

@@ -75,7 +75,7 @@ impl Cluster {
             Err(_) if self.link_to(url).is_some_and(|link| link.is_answering()) => return,
             Err(_) => (PeerState::Silent, None),
         };
-        if let (PeerState::Ready, Some(node)) = (state, &node) {
+        if let (PeerState::Ready | PeerState::Draining, Some(node)) = (state, &node) {
             self.keep_link(url, &node.run).await;
         }
         self.set_state(url, state, node);
@@ -119,7 +119,7 @@ impl Cluster {
         let sent = SystemTime::now();
         let mark = key.mark(POLL_REQUEST, sent);
         let mut headers = vec![(MARK_FIELD.to_owned(), mark.value.into_bytes())];
-        if let PeerState::Unknown | PeerState::Silent = peer.state {
+        if peer.needs_wake {
             headers.push((WAKE_FIELD.to_owned(), b"1".to_vec()));
         }
         let request = OriginRequest {
@@ -159,6 +159,8 @@ impl Cluster {
             PeerState::OtherVersion
         } else if !(earliest..=latest).contains(&node.clock_ms) {
             PeerState::WrongClock
+        } else if node.ready && node.draining {
+            PeerState::Draining
         } else if node.ready {
             PeerState::Ready
         } else {

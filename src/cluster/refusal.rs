@@ -22,16 +22,20 @@ pub enum PeerRefusal {
     /// The lists of the nodes differ. The peer asks the origin itself.
     #[error("this node asks another one for the target, and sends no request of a peer on")]
     Elsewhere,
+    /// The node serves what it has, and fetches nothing for others.
+    #[error("this node is draining, and does not have the target")]
+    Draining,
 }
 
 impl PeerRefusal {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Secret,
         Self::Clock,
         Self::Replay,
         Self::Busy,
         Self::Recipient,
         Self::Elsewhere,
+        Self::Draining,
     ];
 
     /// Returns the value of [`REFUSAL_FIELD`].
@@ -44,6 +48,7 @@ impl PeerRefusal {
             Self::Busy => "busy",
             Self::Recipient => "recipient",
             Self::Elsewhere => "elsewhere",
+            Self::Draining => "draining",
         }
     }
 }

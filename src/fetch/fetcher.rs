@@ -233,6 +233,12 @@ impl Fetcher {
         self.state.cache.observations().remove(key).await
     }
 
+    /// Whether this node fetches nothing for peers.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.state.cluster.is_draining()
+    }
+
     /// Returns whether a peer may ask this node for a target.
     ///
     /// # Errors
@@ -243,6 +249,13 @@ impl Fetcher {
             None if self.state.is_stopping() => Err(FetchError::Stopping),
             _ => Ok(()),
         }
+    }
+
+    /// Whether this process fetches the target, and asks no peer for it.
+    #[must_use]
+    pub fn is_fetching_alone(&self, target: &Target) -> bool {
+        self.find_body(target)
+            .is_some_and(|body| !body.asks_peers())
     }
 
     /// Waits for the end of the in-flight fetch of a target, if there is one. The budget of a fetch

@@ -59,7 +59,7 @@ struct SourceLoop<'a> {
     download: Download<'a>,
     queue: VecDeque<QueuedSource<'a>>,
     max_attempts: u32,
-    /// A peer was silent when it was asked for the body.
+    /// A peer was silent when it was asked for the body, or drains and does not have it.
     has_silent_peer: bool,
     /// Error to return if every source fails.
     final_error: FetchError,
@@ -92,7 +92,8 @@ impl<'a> SourceLoop<'a> {
             download,
             queue,
             max_attempts,
-            has_silent_peer: false,
+            // Owners may ask this node for what it has, if it drains.
+            has_silent_peer: task.state.cluster.is_draining(),
             final_error: FetchError::StoreFailed,
         }
     }

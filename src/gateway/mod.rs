@@ -169,8 +169,8 @@ impl Gateway {
     ///
     /// # Errors
     /// [`RequestError::PeerRefused`] if this node asks another peer, or does not keep the target.
-    pub fn accept_peer(&self, request: &CacheRequest) -> Result<(), RequestError> {
-        peer_request::accept(&self.services, &self.admit(request)?.admitted)
+    pub async fn accept_peer(&self, request: &CacheRequest) -> Result<(), RequestError> {
+        peer_request::accept(&self.services, &self.admit(request)?.admitted).await
     }
 
     /// Visits policy once: client, target, effective rule and class, and the transfer.

@@ -4,19 +4,33 @@
 use super::error::RequestError;
 use super::request::CacheRequest;
 use super::services::GatewayServices;
+use crate::cache::TargetLookup;
 use crate::cluster::PeerRefusal;
+use crate::model::Target;
 use crate::policy::{Admitted, Class, Requester};
 
 /// Returns whether this node fetches a target for a peer. Nothing is waited for, since the peer
-/// waits for the acknowledgement.
+/// waits for the acknowledgement. A node that drains looks the target up, and fetches nothing.
 ///
 /// # Errors
 /// [`RequestError::PeerRefused`].
-pub fn accept(services: &GatewayServices, admitted: &Admitted) -> Result<(), RequestError> {
+pub async fn accept(services: &GatewayServices, admitted: &Admitted) -> Result<(), RequestError> {
     if admitted.class() != Class::Immutable {
         return Err(PeerRefusal::Elsewhere.into());
     }
-    Ok(services.fetcher.accept_peer(admitted.target())?)
+    let target = admitted.target();
+    if services.fetcher.is_draining() && !has_body(services, target).await {
+        return Err(PeerRefusal::Draining.into());
+    }
+    Ok(services.fetcher.accept_peer(target)?)
+}
+
+/// Returns whether this node has the body of a target, or fetches it and asks no peer.
+async fn has_body(services: &GatewayServices, target: &Target) -> bool {
+    match services.cache.lookup(target).await {
+        Ok(TargetLookup::Known(records)) if records.is_cached() => true,
+        _ => services.fetcher.is_fetching_alone(target),
+    }
 }
 
 impl CacheRequest {

@@ -67,7 +67,7 @@ pub async fn serve(
     };
     let target = cache_request.target.clone();
     let mut response = if *request.method() == Method::POST {
-        match service.gateway.accept_peer(&cache_request) {
+        match service.gateway.accept_peer(&cache_request).await {
             Ok(()) => responder.send_page(HttpResponse::new(StatusCode::ACCEPTED)),
             Err(error) => responder.send_error(&error),
         }

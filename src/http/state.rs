@@ -23,7 +23,7 @@ use crate::jobs::Jobs;
 use crate::limits::AdmissionControl;
 use crate::logging::LogHealth;
 use crate::metrics::{Facts, RequestEndpoint};
-use crate::migrate::RecordOffer;
+use crate::migrate::{NodePulls, RecordOffer};
 use crate::notify::Incidents;
 use crate::registry::{ContainerImages, RegistryTable};
 use crate::ui::LivePage;
@@ -65,6 +65,7 @@ pub struct OperatorServices {
     pub incidents: Incidents,
     pub events: EventLog,
     pub offer: RecordOffer,
+    pub pulls: NodePulls,
 }
 
 /// State of other modules that the built-in pages show.

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::error::JobError;
 use super::progress::Progress;
-use crate::admin::Tier;
 use crate::migrate::NodeSelection;
 use crate::model::WantedFile;
 use crate::registry::{ImageName, Platform};
@@ -121,13 +120,34 @@ impl JobKind {
     }
 }
 
+/// Destination of a job of kind `migrate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobDestination {
+    Disk,
+    Bucket,
+    /// The next owner of each target, among the other nodes that are ready.
+    Owners,
+}
+
+impl JobDestination {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Bucket => "bucket",
+            Self::Owners => "owners",
+        }
+    }
+}
+
 /// Order for a job, checked.
 #[derive(Debug)]
 pub struct JobOrder {
     kind: JobKind,
     pub(super) files: Vec<WantedFile>,
     concurrency: usize,
-    pub(super) to: Option<Tier>,
+    pub(super) to: Option<JobDestination>,
     /// Platforms of images. Empty: all.
     platforms: Vec<Platform>,
     pub(super) from: Option<NodeSelection>,
@@ -159,10 +179,11 @@ impl JobOrder {
         kind: JobKind,
         files: Vec<WantedFile>,
         concurrency: usize,
-        to: Option<Tier>,
+        to: Option<JobDestination>,
     ) -> Result<Self, JobError> {
         if to.is_some() != (kind == JobKind::Migrate) {
-            let text = "a job of kind migrate, and no other, has the field to: disk or bucket";
+            let text =
+                "a job of kind migrate, and no other, has the field to: disk, bucket or owners";
             return Err(JobError::Invalid(text.to_owned()));
         }
         let files = WantedFile::merge(files);
@@ -194,7 +215,7 @@ impl JobOrder {
     /// [`JobError::Invalid`] if its destination is not the disk, or there are too many hosts.
     pub fn from_node(self, from: Option<NodeSelection>) -> Result<Self, JobError> {
         let Some(from) = from else { return Ok(self) };
-        if self.to != Some(Tier::Disk) {
+        if self.to != Some(JobDestination::Disk) {
             let text = "only a job of kind migrate to disk has the field from";
             return Err(JobError::Invalid(text.to_owned()));
         }
@@ -252,7 +273,7 @@ pub struct JobSpec {
     pub created_at: SystemTime,
     /// Destination of a job of kind `migrate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<Tier>,
+    pub to: Option<JobDestination>,
     /// Platforms of images. Empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub platforms: Vec<Platform>,

@@ -15,13 +15,13 @@ mod work;
 
 pub use error::JobError;
 pub use job::{
-    InvalidJobId, JobId, JobKind, JobOrder, JobSpec, JobView, MAX_CONCURRENCY, MAX_TARGETS,
+    InvalidJobId, JobDestination, JobId, JobKind, JobOrder, JobSpec, JobView, MAX_CONCURRENCY,
+    MAX_TARGETS,
 };
 pub use progress::{JobFailure, JobState, Progress};
 pub use service::Jobs;
 pub use work::Worker;
 
-pub use crate::admin::Tier;
 pub use crate::migrate::NodeSelection;
 pub use crate::registry::Platform;
 pub use crate::scrub::ScrubRound;

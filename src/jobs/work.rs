@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::error::JobError;
-use super::job::{JobKind, JobOrder, JobSpec};
+use super::job::{JobDestination, JobKind, JobOrder, JobSpec};
 use super::progress::{Outcome, TargetResult};
 use crate::admin::{
     AdminError, AdminService, CopyReport, EnsuredTarget, Operator, Tier, TierCopier, TierPart,
 };
 use crate::gateway::RequestError;
-use crate::migrate::{NodeCopier, NodeCopyError, NodeSelection, PeerError};
+use crate::migrate::{NodeCopier, NodeCopyError, NodeSelection, OwnerCopier, PeerError};
 use crate::model::{Target, WantedFile};
 use crate::registry::{EnsureImageError, ImageName, ImagePreheater, Platform};
 use crate::scrub::{ObjectScrubber, ScrubReport, ScrubRound};
@@ -26,14 +26,15 @@ const MAX_BUSY_TRIES: u32 = 120;
 /// Wait between these tries.
 const BUSY_DELAY: Duration = Duration::from_secs(1);
 
-const NO_RECORD_THERE: AdminError =
-    AdminError::NotFound("the other node has no record of the target, or it is not selected");
+const NO_RECORD_FOUND: AdminError =
+    AdminError::NotFound("the node has no record of the target, or it is not selected");
 
 /// Works on the targets of jobs as an operator.
 pub struct Worker {
     admin: Arc<AdminService>,
     copier: TierCopier,
-    nodes: NodeCopier,
+    nodes: Arc<NodeCopier>,
+    owners: OwnerCopier,
     scrubber: ObjectScrubber,
     preheater: ImagePreheater,
     operator: Operator,
@@ -53,10 +54,11 @@ impl Worker {
         admin: Arc<AdminService>,
         scrubber: ObjectScrubber,
         preheater: ImagePreheater,
-        nodes: NodeCopier,
+        (nodes, owners): (Arc<NodeCopier>, OwnerCopier),
     ) -> Self {
         Self {
             nodes,
+            owners,
             copier: TierCopier::new(Arc::clone(&admin)),
             admin,
             scrubber,
@@ -75,6 +77,10 @@ impl Worker {
             let checked = self.nodes.check(from);
             return checked.map_err(|error| JobError::Invalid(error.to_string()));
         }
+        if order.to == Some(JobDestination::Owners) {
+            let checked = self.owners.check();
+            return checked.map_err(|error| JobError::Invalid(error.to_string()));
+        }
         if order.to.is_some() && !self.copier.has_bucket() {
             let text = "a job of kind migrate needs the bucket of the section [s3]";
             return Err(JobError::Invalid(text.to_owned()));
@@ -90,8 +96,8 @@ impl Worker {
     /// Works on the unit at this position. Waits a bounded time while all permits are taken.
     ///
     /// # Errors
-    /// [`PeerError`] if the job cannot go on, because the node that it copies from does not answer
-    /// or does not fit.
+    /// [`PeerError`] if the job cannot go on, because the other node does not answer or does not
+    /// fit.
     pub async fn work(
         &self,
         spec: &JobSpec,
@@ -104,9 +110,15 @@ impl Worker {
             (WorkUnit::Part(part), None) => format!("objects/{part:02x}"),
         };
         let worked = match (unit, &spec.from, spec.to) {
-            (_, Some(from), _) => self.copy_from_node(from, unit).await?,
+            (_, Some(from), _) => self.copy_between_nodes(unit, Some(from)).await?,
+            (_, None, Some(JobDestination::Owners)) => self.copy_between_nodes(unit, None).await?,
             (WorkUnit::Target(file), None, _) => self.work_on(spec, file).await,
-            (WorkUnit::Part(part), None, Some(to)) => self.copy_shard(part, to).await,
+            (WorkUnit::Part(part), None, Some(JobDestination::Bucket)) => {
+                self.copy_shard(part, Tier::Bucket).await
+            }
+            (WorkUnit::Part(part), None, Some(JobDestination::Disk)) => {
+                self.copy_shard(part, Tier::Disk).await
+            }
             (WorkUnit::Part(part), None, None) => self.scrub_part(part).await,
         };
         let (outcome, bytes) = worked.unwrap_or_else(|error| (failed(&error), 0));
@@ -118,11 +130,11 @@ impl Worker {
         })
     }
 
-    /// Copies a target or a shard from another node.
-    async fn copy_from_node(
+    /// Copies a target or a shard from another node, or to its next owner.
+    async fn copy_between_nodes(
         &self,
-        from: &NodeSelection,
         unit: WorkUnit<'_>,
+        from: Option<&NodeSelection>,
     ) -> Result<Result<(Outcome, u64), AdminError>, PeerError> {
         let parts = match unit {
             WorkUnit::Part(shard) => vec![TierPart::Shard(shard)],
@@ -138,17 +150,21 @@ impl Worker {
         };
         let mut report = CopyReport::default();
         for part in parts {
-            match self.nodes.copy(from, part).await {
+            let copied = match from {
+                Some(from) => self.nodes.copy(from, part).await,
+                None => self.owners.copy(part).await,
+            };
+            match copied {
                 Ok(copied) => report += copied,
                 Err(NodeCopyError::Peer(error)) => return Err(error),
                 Err(NodeCopyError::Local(error)) => {
-                    tracing::warn!(%error, "copy from a peer failed");
+                    tracing::warn!(%error, "copy between nodes failed");
                     return Ok(Err(RequestError::Unavailable.into()));
                 }
             }
         }
         if matches!(unit, WorkUnit::Target(_)) && report == CopyReport::default() {
-            return Ok(Err(NO_RECORD_THERE));
+            return Ok(Err(NO_RECORD_FOUND));
         }
         Ok(Ok(result_of_copy(&report)))
     }
@@ -186,7 +202,11 @@ impl Worker {
             JobKind::Evict => self.evict(&target).await,
             JobKind::Scrub => self.scrub(&target).await,
             JobKind::Migrate => {
-                let to = spec.to.ok_or(RequestError::Unavailable)?;
+                let to = match spec.to {
+                    Some(JobDestination::Bucket) => Tier::Bucket,
+                    Some(JobDestination::Disk) => Tier::Disk,
+                    _ => return Err(RequestError::Unavailable.into()),
+                };
                 let copied = self.copier.copy_target(&self.operator, &target, to).await?;
                 Ok(result_of_copy(&copied))
             }
@@ -275,6 +295,12 @@ impl Worker {
 /// Returns the outcome of a copy, and the number of bytes that were copied.
 fn result_of_copy(report: &CopyReport) -> (Outcome, u64) {
     let outcome = match report {
+        CopyReport { remaining: 1.., .. } => {
+            let count = report.remaining;
+            failed(&format!(
+                "{count} objects remain on this node only, because no other node has taken them"
+            ))
+        }
         CopyReport { damaged: 1.., .. } => {
             let count = report.damaged;
             failed(&format!(

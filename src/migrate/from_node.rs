@@ -37,7 +37,7 @@ const MAX_OBJECT_TRIES: u32 = 3;
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Path of the records that a node offers.
-const RECORDS_PATH: &str = "/api/v1/node/records";
+pub const RECORDS_PATH: &str = "/api/v1/node/records";
 
 /// Targets of another node that are copied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -304,6 +304,6 @@ async fn read_page(
 ) -> Result<OfferedPage, PeerError> {
     let after = after.map_or_else(String::new, |after| format!("&after={after}"));
     let path = format!("{RECORDS_PATH}?keys={part}{after}");
-    let document = peer.document(&path).await?;
+    let document = peer.get(&path).await?;
     serde_json::from_slice(&document).map_err(|_| PeerError::Invalid(peer.url().to_owned()))
 }

@@ -11,6 +11,8 @@ mod folder_copy;
 mod from_node;
 mod offer;
 mod placement;
+mod pulls;
+mod to_owners;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,8 @@ use crate::model::{Key, Record, RecordSet, Sha256};
 use export::{ExportedRecord, ImportedRecord};
 pub use from_node::{NodeCopier, NodeCopyError, NodeSelection};
 pub use offer::{OfferedPage, RecordOffer};
+pub use pulls::{NodePulls, PullState};
+pub use to_owners::OwnerCopier;
 
 pub use crate::cluster::PeerError;
 use placement::{PlacedRecord, PlacementEffect};

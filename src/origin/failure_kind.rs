@@ -61,7 +61,8 @@ impl FailureKind {
             | ConnectionFault::FileChanged => Self::BodyIncomplete,
             ConnectionFault::NotReady
             | ConnectionFault::TransientReply(_)
-            | ConnectionFault::NoFreeConnection => Self::OriginBusy,
+            | ConnectionFault::NoFreeConnection
+            | ConnectionFault::PeerDrains => Self::OriginBusy,
         }
     }
 

@@ -43,6 +43,9 @@ pub enum ConnectionFault {
     /// Other requests used all ftp connections to the server for the whole idle timeout.
     #[error("all connections to the origin are in use")]
     NoFreeConnection,
+    /// The peer is draining, and does not have the target.
+    #[error("the peer is draining, and does not have the target")]
+    PeerDrains,
 }
 
 /// Phase of a request in which a timeout expired.

@@ -18,7 +18,7 @@ use super::url_list::{PlatformArgs, UrlArgs};
 use crate::cli::exit::FailureCode;
 use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, Reader, print_line};
-use crate::jobs::{InvalidJobId, JobId, JobKind, JobState, Tier};
+use crate::jobs::{InvalidJobId, JobDestination, JobId, JobKind, JobState};
 use crate::model::{FileUrl, WantedFile};
 
 /// How often the gateway is asked for the state of a job.
@@ -47,7 +47,8 @@ enum Action {
     Start(StartJob),
     /// Start a job that reads stored files, all of them without URLs, and repairs corrupt ones
     Scrub(ScrubJob),
-    /// Start a job that copies stored files, all of them without URLs, to the disk or the bucket
+    /// Start a job that copies stored files, all of them without URLs, to the disk, the bucket or
+    /// other nodes
     Migrate(MigrateJob),
     /// Show a job and the URLs that failed
     Show(OneJob),
@@ -80,8 +81,8 @@ struct ScrubJob {
 
 #[derive(Args)]
 struct MigrateJob {
-    /// Copy what this one lacks from the other one
-    to: Tier,
+    /// Copy what this one lacks
+    to: JobDestination,
     /// URLs of the files
     #[arg(value_name = "URL")]
     urls: Vec<FileUrl>,
@@ -115,15 +116,18 @@ impl ValueEnum for JobKind {
     }
 }
 
-impl ValueEnum for Tier {
+impl ValueEnum for JobDestination {
     fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Disk, Self::Bucket]
+        &[Self::Disk, Self::Bucket, Self::Owners]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(match self {
             Self::Disk => PossibleValue::new("disk").help("The cache folder of the gateway"),
             Self::Bucket => PossibleValue::new("bucket").help("The bucket of its section [s3]"),
+            Self::Owners => {
+                PossibleValue::new("owners").help("The next owner of each file among the peers")
+            }
         })
     }
 }
@@ -161,23 +165,35 @@ impl ManageJobs {
     }
 }
 
-/// Starts a job, and waits for its end if `waits` is set.
+/// Starts a job, and waits for its end if `waits` is set. Then shows it.
 pub async fn start_and_follow(api: &ApiClient, order: &Value, waits: bool) -> Result<(), Failure> {
     let mut job = api.send("jobs", order).await?;
     if !waits {
         return show(api, &job);
     }
+    job = follow(api, job).await?;
+    show(api, &job)?;
+    if has_succeeded(&job)? {
+        Ok(())
+    } else {
+        Err(Failure::silent(FailureCode::Failed))
+    }
+}
+
+/// Waits for the end of a job.
+pub async fn follow(api: &ApiClient, mut job: Value) -> Result<Value, Failure> {
     let id = text(&job["id"]).parse();
     let id = id.map_err(|error: InvalidJobId| Failure::failed(error.to_string()))?;
     while !state_of(&job)?.has_ended() {
         sleep(POLL_INTERVAL).await;
         job = api.call(Method::GET, &resource_of(&id), &[]).await?;
     }
-    show(api, &job)?;
-    match state_of(&job)? {
-        JobState::Succeeded => Ok(()),
-        _ => Err(Failure::silent(FailureCode::Failed)),
-    }
+    Ok(job)
+}
+
+/// Returns whether each target of a job is done.
+pub fn has_succeeded(job: &Value) -> Result<bool, Failure> {
+    Ok(state_of(job)? == JobState::Succeeded)
 }
 
 impl StartJob {
@@ -240,7 +256,7 @@ async fn list(api: &ApiClient) -> Result<(), Failure> {
 }
 
 /// Prints a job, and a line for each URL that failed.
-fn show(api: &ApiClient, job: &Value) -> Result<(), Failure> {
+pub fn show(api: &ApiClient, job: &Value) -> Result<(), Failure> {
     match api.form {
         OutputForm::Json => print_line(job)?,
         OutputForm::Text => {

@@ -8,6 +8,7 @@ mod batch;
 mod busy_hosts;
 mod catalog;
 mod download;
+mod drain;
 mod ensure;
 mod events;
 pub mod failure;
@@ -42,6 +43,7 @@ use clap::Subcommand;
 use super::gateway_args::GatewayArgs;
 use super::output::OutputForm;
 use catalog::ManageCatalog;
+use drain::Drain;
 use ensure::Ensure;
 use events::ShowEvents;
 use fetches::ListFetches;
@@ -88,6 +90,8 @@ pub enum ClientCommand {
     Incidents(ListIncidents),
     /// List, start, show and cancel jobs: lists of URLs to fetch, refresh or evict (operators)
     Jobs(ManageJobs),
+    /// Move what only the gateway has to the other nodes, before it is taken away (operators)
+    Drain(Drain),
     /// Copy the files of another node of the cluster to the gateway (operators)
     Warm(Warm),
     /// List the fetches that the gateway runs now (operators and readers)
@@ -117,6 +121,7 @@ impl ClientCommand {
             Self::Catalog(catalog) => catalog.run(gateway, form).await,
             Self::Incidents(incidents) => incidents.run(gateway, form).await,
             Self::Jobs(jobs) => jobs.run(gateway, form).await,
+            Self::Drain(drain) => drain.run(gateway, form).await,
             Self::Warm(warm) => warm.run(gateway, form).await,
             Self::Fetches(fetches) => fetches.run(gateway, form).await,
             Self::Events(events) => events.run(gateway, form).await,

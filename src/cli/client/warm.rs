@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::jobs::start_and_follow;
 use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::OutputForm;
-use crate::jobs::{JobKind, NodeSelection, Tier};
+use crate::jobs::{JobDestination, JobKind, NodeSelection};
 use crate::model::FileUrl;
 
 #[derive(Args)]
@@ -51,7 +51,7 @@ impl Warm {
         };
         let order = json!({
             "kind": JobKind::Migrate,
-            "to": Tier::Disk,
+            "to": JobDestination::Disk,
             "from": from,
             "targets": urls,
         });

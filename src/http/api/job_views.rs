@@ -11,7 +11,7 @@ use super::list_part::part_of;
 use super::query::Query;
 use super::values::Moment;
 use crate::gateway::RequestError;
-use crate::jobs::{JobKind, JobState, JobView, NodeSelection, Tier};
+use crate::jobs::{JobDestination, JobKind, JobState, JobView, NodeSelection};
 
 /// Bound on the jobs of one page.
 const MAX_PAGE_LENGTH: usize = 1000;
@@ -69,8 +69,8 @@ pub struct JobSummary {
     #[schema(value_type = JobKindName)]
     kind: JobKind,
     /// Destination of a job of kind `migrate`.
-    #[schema(value_type = Option<TierName>)]
-    to: Option<Tier>,
+    #[schema(value_type = Option<DestinationName>)]
+    to: Option<JobDestination>,
     /// Node that a job of kind `migrate` copies from. Null: the other tier.
     #[schema(value_type = Option<NodeOrder>)]
     from: Option<NodeSelection>,
@@ -131,13 +131,15 @@ pub enum JobKindName {
 /// Destination of a job of kind `migrate`.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "describes the values of `Tier`")]
-pub enum TierName {
+#[expect(dead_code, reason = "describes the values of `JobDestination`")]
+pub enum DestinationName {
     /// The disk gets all that it lacks from the bucket or from another node. It evicts nothing
     /// for that.
     Disk,
     /// The bucket gets all that it lacks from the disk.
     Bucket,
+    /// The next owner of each target, among the other nodes that are ready, gets what it lacks.
+    Owners,
 }
 
 /// Node that a job copies from, and the targets there.

@@ -10,14 +10,14 @@ use utoipa::ToSchema;
 
 use super::job_input::{CreatedJob, JobTexts};
 use super::job_views::{
-    JobDetails, JobKindName, JobList, JobQuery, JobSummary, NodeOrder, TierName,
+    DestinationName, JobDetails, JobKindName, JobList, JobQuery, JobSummary, NodeOrder,
 };
 use super::query::Query;
 use super::response::{ApiResponse, json_of, ok};
 use crate::admin::{AdminError, ListReader, Operator};
 use crate::gateway::RequestError;
 use crate::jobs::{
-    JobError, JobId, JobKind, JobOrder, Jobs, MAX_TARGETS, NodeSelection, Platform, Tier,
+    JobDestination, JobError, JobId, JobKind, JobOrder, Jobs, MAX_TARGETS, NodeSelection, Platform,
 };
 use crate::model::WantedFile;
 
@@ -36,10 +36,10 @@ pub const NO_SUCH_JOB: AdminError = AdminError::NotFound("there is no such job")
 pub struct OrderBody {
     #[schema(value_type = JobKindName)]
     kind: JobKind,
-    /// Destination of a job of kind `migrate`, which needs a bucket, or `from`.
+    /// Destination of a job of kind `migrate`, which needs a bucket, or another node.
     #[serde(default)]
-    #[schema(value_type = Option<TierName>)]
-    to: Option<Tier>,
+    #[schema(value_type = Option<DestinationName>)]
+    to: Option<JobDestination>,
     /// Node that a job of kind `migrate` to `disk` copies from, in place of the bucket.
     #[serde(default)]
     #[schema(value_type = Option<NodeOrder>)]

@@ -123,6 +123,9 @@ async fn read_for_peer(
     let service = api_request.service;
     match resource {
         Resource::Node => node::show_to_peer(service, peer, query),
+        Resource::NodeRecords if *api_request.request.method() == Method::POST => {
+            node_records::pull_for_peer(service, peer, query).await
+        }
         Resource::NodeRecords => node_records::show_to_peer(service, peer, query).await,
         Resource::Object(sha256) => objects::send_to_peer(api_request, sha256, query).await,
         _ => Err(AdminError::MethodNotAllowed(resource.methods())),
@@ -190,7 +193,9 @@ async fn read(
             let document = openapi::document().to_owned();
             Ok(ApiResponse::Json(StatusCode::OK, document))
         }
-        Resource::Refresh => Err(AdminError::MethodNotAllowed(resource.methods())),
+        Resource::Refresh | Resource::Draining => {
+            Err(AdminError::MethodNotAllowed(resource.methods()))
+        }
     }
 }
 
@@ -235,6 +240,15 @@ async fn change(
         }
         (Resource::Catalog, &Method::DELETE) => {
             catalog::remove(admin, &permission.into_operator()?, query).await
+        }
+        (Resource::NodeRecords, &Method::POST) => {
+            node_records::pull(service, &permission.into_operator()?, query).await
+        }
+        (Resource::Draining, &Method::PUT) => {
+            node::start_draining(service, &permission.into_operator()?, query).await
+        }
+        (Resource::Draining, &Method::DELETE) => {
+            node::end_draining(service, &permission.into_operator()?, query).await
         }
         (Resource::Refresh, &Method::POST) => {
             let operator = permission.into_operator()?;

@@ -1,6 +1,8 @@
 //! `GET /api/v1/node`: the facts that this node states to its peers, which prove the secret of the
 //! cluster. Readers may see them too.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
@@ -9,8 +11,9 @@ use utoipa::ToSchema;
 
 use super::query::Query;
 use super::response::{ApiResponse, json_of, json_response, ok};
-use crate::admin::{AdminError, ListReader};
+use crate::admin::{AdminError, ListReader, Operator};
 use crate::cluster::{NodeDocument, PROOF_FIELD, PeerProof};
+use crate::gateway::RequestError;
 use crate::http::builtin_pages::readiness;
 use crate::http::state::HttpService;
 
@@ -33,6 +36,8 @@ pub struct NodeFacts {
     /// Identity of the bucket, the same for all nodes that use it. Empty without one.
     bucket: String,
     ready: bool,
+    /// Whether the node owns nothing any more, and serves what it has.
+    draining: bool,
     /// Clock of the node, in milliseconds since 1970.
     clock_ms: u64,
     /// URL of the node, by its own configuration.
@@ -51,6 +56,7 @@ impl From<NodeDocument> for NodeFacts {
             folder: node.folder,
             bucket: node.bucket,
             ready: node.ready,
+            draining: node.draining,
             clock_ms: node.clock_ms,
             advertise: node.advertise,
         }
@@ -95,6 +101,53 @@ pub fn show(
     query: Query<'_>,
 ) -> Result<ApiResponse, AdminError> {
     query.finish()?;
+    ok(&own_facts(service))
+}
+
+/// Has this node own nothing any more; it serves what it has
+///
+/// The other nodes ask it for stored targets only. The state survives a restart.
+#[utoipa::path(
+    put, path = "/api/v1/node/draining", operation_id = "startDraining", tag = "nodes",
+    responses((status = 200, description = "The facts", body = NodeFacts)),
+    security(("operator" = [])),
+)]
+pub async fn start_draining(
+    service: &HttpService,
+    operator: &Operator,
+    query: Query<'_>,
+) -> Result<ApiResponse, AdminError> {
+    set_draining(service, operator, query, true).await
+}
+
+/// Has this node own its targets again
+#[utoipa::path(
+    delete, path = "/api/v1/node/draining", operation_id = "endDraining", tag = "nodes",
+    responses((status = 200, description = "The facts", body = NodeFacts)),
+    security(("operator" = [])),
+)]
+pub async fn end_draining(
+    service: &HttpService,
+    operator: &Operator,
+    query: Query<'_>,
+) -> Result<ApiResponse, AdminError> {
+    set_draining(service, operator, query, false).await
+}
+
+async fn set_draining(
+    service: &HttpService,
+    _operator: &Operator,
+    query: Query<'_>,
+    is_on: bool,
+) -> Result<ApiResponse, AdminError> {
+    query.finish()?;
+    let cluster = Arc::clone(&service.cluster);
+    let set = tokio::task::spawn_blocking(move || cluster.set_draining(is_on)).await;
+    let set = set.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+    set.map_err(|error| {
+        tracing::error!(%error, "draining was not recorded in gateway.state_dir");
+        RequestError::Unavailable
+    })?;
     ok(&own_facts(service))
 }
 

@@ -10,7 +10,7 @@ use crate::admin::{AdminError, Operator};
 use crate::cluster::PeerProof;
 use crate::gateway::RequestError;
 use crate::http::state::HttpService;
-use crate::migrate::OfferedPage;
+use crate::migrate::{OfferedPage, PullState};
 
 /// One page of records.
 #[derive(ToSchema)]
@@ -57,6 +57,61 @@ pub async fn show_to_peer(
 ) -> Result<ApiResponse, AdminError> {
     let document = json_of(&read(service, query).await?)?;
     Ok(prove(service, peer, document))
+}
+
+/// State of a target after a pull.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the form of `PullState`")]
+pub struct NodePull {
+    /// Whether the pull goes on, or has not begun. The same request waits for it.
+    is_pending: bool,
+    /// Digests of the objects of the target that this node has. Each was compared.
+    stored: Vec<ObjectDigest>,
+    /// Bytes that the pull has copied.
+    copied_bytes: u64,
+    /// Objects for which this node has no space.
+    without_space: u64,
+}
+
+/// Copies a target from the peer that asks for it, and shows with a proof what is stored then.
+pub async fn pull_for_peer(
+    service: &HttpService,
+    peer: PeerProof,
+    query: Query<'_>,
+) -> Result<ApiResponse, AdminError> {
+    let document = json_of(&copy(service, query).await?)?;
+    Ok(prove(service, peer, document))
+}
+
+/// Copies a target from a peer, and shows which of its objects this node has then
+///
+/// A node that drains asks the next owners of its targets for that. Without `from`, nothing is
+/// copied.
+#[utoipa::path(
+    post, path = "/api/v1/node/records", operation_id = "pullNodeRecords", tag = "nodes",
+    params(
+        ("keys" = String, Query, pattern = "^[0-9a-f]{64}$",
+         description = "Key of the target, which is the SHA-256 of its URL"),
+        ("from" = Option<String>, Query, description = "Identity of the peer"),
+    ),
+    responses((status = 200, description = "What is stored", body = NodePull)),
+    security(("operator" = [])),
+)]
+pub async fn pull(
+    service: &HttpService,
+    _operator: &Operator,
+    query: Query<'_>,
+) -> Result<ApiResponse, AdminError> {
+    ok(&copy(service, query).await?)
+}
+
+async fn copy(service: &HttpService, mut query: Query<'_>) -> Result<PullState, AdminError> {
+    let key = query.text("keys")?.and_then(|key| key.parse().ok());
+    let key = key.ok_or_else(|| RequestError::BadRequest("keys is no key".to_owned()))?;
+    let from = query.text("from")?;
+    query.finish()?;
+    let pulled = service.operators.pulls.pull(from.as_deref(), key).await;
+    Ok(pulled.map_err(|error| RequestError::BadRequest(error.to_string()))?)
 }
 
 /// Lists the records that this node offers to its peers, one page at a time

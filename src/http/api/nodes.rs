@@ -46,6 +46,8 @@ pub enum PeerStateName {
     Ready,
     /// The peer states that it is not ready.
     Unready,
+    /// The peer serves what it has, and owns nothing any more.
+    Draining,
     /// No answer of a node.
     Silent,
     WrongSecret,
@@ -99,6 +101,7 @@ impl From<PeerState> for PeerStateName {
             PeerState::Unknown => Self::Unknown,
             PeerState::Ready => Self::Ready,
             PeerState::Unready => Self::Unready,
+            PeerState::Draining => Self::Draining,
             PeerState::Silent => Self::Silent,
             PeerState::WrongSecret => Self::WrongSecret,
             PeerState::OtherVersion => Self::OtherVersion,

@@ -27,9 +27,13 @@ pub fn peer_of(
         resource,
         Resource::Node | Resource::NodeRecords | Resource::Object(_)
     );
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_allowed = match *request.method() {
+        Method::GET | Method::HEAD => true,
+        Method::POST => matches!(resource, Resource::NodeRecords),
+        _ => false,
+    };
     let has_mark = request.headers().contains_key(MARK_FIELD);
-    if service.cluster.key().is_none() || !is_open || !is_read || !has_mark {
+    if service.cluster.key().is_none() || !is_open || !is_allowed || !has_mark {
         return Ok(None);
     }
     let mark = single(request.headers(), MARK_FIELD).unwrap_or_default();

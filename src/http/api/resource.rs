@@ -22,6 +22,8 @@ pub enum Resource {
     Node,
     /// Records that peers copy.
     NodeRecords,
+    /// Whether this node owns targets.
+    Draining,
     Nodes,
     Images,
     Fetches,
@@ -57,6 +59,7 @@ impl Resource {
             "stats" => Ok(Self::Stats),
             "node" => Ok(Self::Node),
             "node/records" => Ok(Self::NodeRecords),
+            "node/draining" => Ok(Self::Draining),
             "nodes" => Ok(Self::Nodes),
             "images" => Ok(Self::Images),
             "fetches" => Ok(Self::Fetches),
@@ -87,14 +90,14 @@ impl Resource {
             | Self::Incidents
             | Self::Stats
             | Self::Node
-            | Self::NodeRecords
             | Self::Nodes
             | Self::Images
             | Self::Fetches
             | Self::Events
             | Self::Description => "GET, HEAD",
+            Self::Draining => "PUT, DELETE",
             Self::Refresh => "POST",
-            Self::Jobs => "GET, HEAD, POST",
+            Self::Jobs | Self::NodeRecords => "GET, HEAD, POST",
         }
     }
 }
@@ -126,7 +129,8 @@ mod tests {
             Resource::Incidents => ("/api/v1/incidents", Some(Resource::Stats)),
             Resource::Stats => ("/api/v1/stats", Some(Resource::Node)),
             Resource::Node => ("/api/v1/node", Some(Resource::NodeRecords)),
-            Resource::NodeRecords => ("/api/v1/node/records", Some(Resource::Nodes)),
+            Resource::NodeRecords => ("/api/v1/node/records", Some(Resource::Draining)),
+            Resource::Draining => ("/api/v1/node/draining", Some(Resource::Nodes)),
             Resource::Nodes => ("/api/v1/nodes", Some(Resource::Images)),
             Resource::Images => ("/api/v1/images", Some(Resource::Fetches)),
             Resource::Fetches => ("/api/v1/fetches", Some(Resource::Jobs)),

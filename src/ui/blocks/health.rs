@@ -100,7 +100,7 @@ fn peers(peers: &[PeerView]) -> Markup {
 fn peer_row(peer: &PeerView) -> Markup {
     let class = match peer.state {
         PeerState::Ready | PeerState::Itself | PeerState::SameFolder => "badge good",
-        PeerState::Unknown | PeerState::Unready => "badge warn",
+        PeerState::Unknown | PeerState::Unready | PeerState::Draining => "badge warn",
         _ => "badge bad",
     };
     let node = peer.node.as_ref();

@@ -150,6 +150,7 @@ pub fn poll_answer(key: &ClusterKey, mark: &str, change: fn(&mut NodeDocument)) 
         folder: FAKE.to_owned(),
         bucket: String::new(),
         ready: true,
+        draining: false,
         clock_ms: u64::try_from(since.as_millis()).ok()?,
         advertise: None,
     };

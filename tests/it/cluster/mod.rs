@@ -1,6 +1,7 @@
 //! Nodes of one cluster: how they find each other, and what they refuse.
 
 mod config;
+mod drains;
 pub mod fake_peer;
 mod fetches;
 mod images;

@@ -31,7 +31,7 @@ fn two(ips: [&str; 2], origin: &Origin) -> [Builder; 2] {
 }
 
 /// Stores archives at a node, and returns their URLs and bodies.
-fn stored(gateway: &Gateway, origin: &Origin, count: u64) -> Vec<(String, Body)> {
+pub fn stored(gateway: &Gateway, origin: &Origin, count: u64) -> Vec<(String, Body)> {
     let all = archives(origin, count);
     for (url, body) in &all {
         gateway.assert_serves(url, body);
@@ -43,7 +43,7 @@ fn stored(gateway: &Gateway, origin: &Origin, count: u64) -> Vec<(String, Body)>
 }
 
 /// Returns the files below a folder of a cache, with their contents.
-fn contents(gateway: &Gateway, folder: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+pub fn contents(gateway: &Gateway, folder: &str) -> BTreeMap<PathBuf, Vec<u8>> {
     let root = gateway.cache().join(folder);
     let read = |path: PathBuf| {
         let content = fs::read(&path).expect("the file is readable");
@@ -55,7 +55,7 @@ fn contents(gateway: &Gateway, folder: &str) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// Waits until a job has done this number of parts.
 #[track_caller]
-fn await_done(gateway: &Gateway, job: &str, count: u64) {
+pub fn await_done(gateway: &Gateway, job: &str, count: u64) {
     eventually("the job goes on", || {
         (show(gateway, job)["done"].as_u64()? >= count).then_some(())
     });

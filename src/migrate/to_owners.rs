@@ -1,0 +1,175 @@
+//! Has other nodes copy the records and objects of this one: the next owner of each target.
+//!
+//! The other node fetches and verifies. An object counts as copied once the other node states its
+//! digest. The main type is [`OwnerCopier`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::from_node::{NodeCopyError, RECORDS_PATH};
+use super::offer::{OfferedTarget, RecordOffer};
+use super::pulls::PullState;
+use crate::cache::{Cache, CopyReport, TierPart};
+use crate::cluster::{Cluster, PeerClient, PeerError};
+use crate::model::{Key, Target};
+
+/// Tries of a target, if no peer has taken all of it although some were asked.
+const MAX_TRIES: u32 = 5;
+
+/// Tries while no peer is ready. They take a minute.
+const MAX_LONELY_TRIES: u32 = 60;
+
+/// Wait between these tries.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Has the next owners copy what this node has.
+pub struct OwnerCopier {
+    cluster: Arc<Cluster>,
+    offer: RecordOffer,
+}
+
+/// Objects of a target that an owner must have.
+struct WantedObjects {
+    key: Key,
+    /// Digests, and sizes in bytes.
+    digests: Vec<String>,
+}
+
+impl OwnerCopier {
+    #[must_use]
+    pub fn new(cluster: Arc<Cluster>, cache: Cache) -> Self {
+        Self {
+            cluster,
+            offer: RecordOffer::new(cache),
+        }
+    }
+
+    /// Whether there is another node that could take what this one has.
+    ///
+    /// # Errors
+    /// [`PeerError::NoPeer`].
+    pub fn check(&self) -> Result<(), PeerError> {
+        if self.cluster.peers().is_empty() {
+            return Err(PeerError::NoPeer);
+        }
+        Ok(())
+    }
+
+    /// Has the targets of a part copied. Objects that no peer has taken are counted as remaining.
+    ///
+    /// # Errors
+    /// [`NodeCopyError`] if no peer is ready for a minute, or the disk fails.
+    pub async fn copy(&self, part: TierPart) -> Result<CopyReport, NodeCopyError> {
+        let mut report = CopyReport::default();
+        let mut after = None;
+        loop {
+            let page = self.offer.page(part, after).await?;
+            for target in &page.targets {
+                self.copy_target(target, &mut report).await?;
+            }
+            after = page.next.and_then(|next| next.parse().ok());
+            if after.is_none() {
+                return Ok(report);
+            }
+        }
+    }
+
+    async fn copy_target(
+        &self,
+        target: &OfferedTarget,
+        report: &mut CopyReport,
+    ) -> Result<(), NodeCopyError> {
+        let Some((_, first)) = target.parsed().next() else {
+            return Ok(());
+        };
+        let key = first.key();
+        let (mut tries, mut lonely_tries) = (0, 0);
+        let mut remaining = 0;
+        while tries < MAX_TRIES {
+            let owners = self.cluster.next_owners(key);
+            if owners.is_empty() {
+                lonely_tries += 1;
+                if lonely_tries > MAX_LONELY_TRIES {
+                    return Err(PeerError::NoPeer.into());
+                }
+                sleep(RETRY_DELAY).await;
+                continue;
+            }
+            tries += 1;
+            let (mut errors, mut is_passing) = (Vec::new(), false);
+            let count = owners.len();
+            for owner in owners {
+                let wanted = self.wanted_at(&owner, key, target);
+                match self.have_pulled(&owner, &wanted, report).await {
+                    Ok(0) => return Ok(()),
+                    Ok(missing) => remaining = missing,
+                    Err(error) => {
+                        tracing::debug!(%error, %key, "a peer has not copied a target");
+                        remaining = wanted.digests.len() as u64;
+                        is_passing |= error.is_transient();
+                        errors.push(error);
+                    }
+                }
+            }
+            if !is_passing {
+                // Each of the next targets would have the same error.
+                match errors.pop() {
+                    Some(error) if errors.len() + 1 == count => return Err(error.into()),
+                    _ => break,
+                }
+            }
+            sleep(RETRY_DELAY).await;
+        }
+        report.remaining += remaining;
+        Ok(())
+    }
+
+    /// Returns the objects that an owner must have. It gets from the bucket what it finds there.
+    fn wanted_at(&self, owner: &Target, key: Key, target: &OfferedTarget) -> WantedObjects {
+        let own = &self.cluster.own().bucket;
+        let shares_bucket = !own.is_empty() && self.cluster.bucket_of(owner) == *own;
+        let wanted = target
+            .parsed()
+            .filter(|(offered, _)| offered.is_cached && !(shares_bucket && offered.is_in_bucket));
+        WantedObjects {
+            key,
+            digests: wanted
+                .map(|(_, record)| record.sha256.to_string())
+                .collect(),
+        }
+    }
+
+    /// Has a peer copy a target. Returns the number of objects that it does not have then.
+    async fn have_pulled(
+        &self,
+        owner: &Target,
+        wanted: &WantedObjects,
+        report: &mut CopyReport,
+    ) -> Result<u64, PeerError> {
+        let peer = PeerClient::find(&self.cluster, owner.as_str())?;
+        let own = &self.cluster.own().id;
+        let path = format!("{RECORDS_PATH}?keys={}&from={own}", wanted.key);
+        loop {
+            let document = peer.post(&path).await?;
+            let state: PullState = serde_json::from_slice(&document)
+                .map_err(|_| PeerError::Invalid(peer.url().to_owned()))?;
+            if state.is_pending {
+                sleep(RETRY_DELAY).await;
+                continue;
+            }
+            let is_missing = |digest: &&String| !state.stored.contains(digest);
+            let missing = wanted.digests.iter().filter(is_missing).count() as u64;
+            match state.copied_bytes {
+                0 if missing == 0 => report.present += 1,
+                0 => {}
+                copied_bytes => {
+                    report.copied += 1;
+                    report.copied_bytes += copied_bytes;
+                }
+            }
+            return Ok(missing);
+        }
+    }
+}

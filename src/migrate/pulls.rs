@@ -1,11 +1,11 @@
 //! Targets that this node copies from another one, because that one asks for it.
 //!
-//! A pull goes on without the request that began it, so that a large object needs no long request.
-//! The main type is [`NodePulls`].
+//! A pull copies and verifies without the request that began it, so that a large object needs no
+//! long request. The main type is [`NodePulls`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::from_node::{NodeCopier, NodeSelection};
-use crate::cache::{Cache, CacheError, CopyReport, StoredBytes, TierPart};
+use crate::cache::{Cache, CacheError, StoredBytes, TierPart};
 use crate::cluster::{Cluster, PeerClient, PeerError};
 use crate::disk::{DiskError, DiskStore, IoClass, records};
 use crate::model::{Key, Sha256, lock};
@@ -25,7 +25,7 @@ const MAX_PULLS: usize = 64;
 const PULL_WAIT: Duration = Duration::from_secs(5);
 
 /// State of a target after a pull.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct PullState {
     /// Whether the pull goes on, or has not begun.
     pub is_pending: bool,
@@ -37,14 +37,26 @@ pub struct PullState {
     pub without_space: u64,
 }
 
-type RunningPull = Shared<BoxFuture<'static, CopyReport>>;
+/// Time for which the state of a pull is kept that ended while no request waited for it.
+const KEPT_FOR: Duration = Duration::from_mins(1);
+
+/// Target, and the URL of the peer from which it is copied. `None`: it is only verified.
+type PullName = (Key, Option<String>);
+
+type SharedState = Shared<BoxFuture<'static, PullState>>;
+
+/// A pull that runs, or whose state no request has got yet.
+struct KnownPull {
+    state: SharedState,
+    ended_at: Option<Instant>,
+}
 
 /// Pulls of this process.
 pub struct NodePulls {
     cluster: Arc<Cluster>,
     copier: Arc<NodeCopier>,
     cache: Cache,
-    running: Arc<Mutex<HashMap<Key, RunningPull>>>,
+    known: Arc<Mutex<HashMap<PullName, KnownPull>>>,
 }
 
 impl NodePulls {
@@ -54,7 +66,7 @@ impl NodePulls {
             cluster,
             copier,
             cache,
-            running: Arc::default(),
+            known: Arc::default(),
         }
     }
 
@@ -64,72 +76,106 @@ impl NodePulls {
     /// # Errors
     /// [`PeerError`] if the peer is not known or does not fit.
     pub async fn pull(&self, from: Option<&str>, key: Key) -> Result<PullState, PeerError> {
-        let mut state = PullState::default();
-        if let Some(from) = from {
-            let peer = PeerClient::find_by_id(&self.cluster, from)?;
-            let pull = self.join_or_start(&peer, key);
-            let waiting = async { Some(pull?.await) };
-            let Ok(Some(report)) = timeout(PULL_WAIT, waiting).await else {
-                state.is_pending = true;
-                return Ok(state);
-            };
-            (state.copied_bytes, state.without_space) = (report.copied_bytes, report.without_space);
+        let peer = from.map(|from| PeerClient::find_by_id(&self.cluster, from));
+        let name = (key, peer.transpose()?.map(|peer| peer.url().to_owned()));
+        let pending = PullState {
+            is_pending: true,
+            ..PullState::default()
+        };
+        let Some(pull) = self.join_or_start(&name) else {
+            return Ok(pending);
+        };
+        let Ok(state) = timeout(PULL_WAIT, pull.clone()).await else {
+            return Ok(pending);
+        };
+        // The next request copies what was stored since.
+        let mut known = lock(&self.known);
+        if known
+            .get(&name)
+            .is_some_and(|known| known.state.ptr_eq(&pull))
+        {
+            known.remove(&name);
         }
-        let stored = self.stored(key).await;
-        state.stored = stored.unwrap_or_else(|error| {
-            tracing::warn!(%error, %key, "objects of a target were not verified");
-            Vec::new()
-        });
         Ok(state)
     }
 
     /// Joins the pull of a target, or starts one. Returns `None` if too many run.
-    fn join_or_start(&self, peer: &PeerClient, key: Key) -> Option<RunningPull> {
-        let mut running = lock(&self.running);
-        if let Some(pull) = running.get(&key) {
-            return Some(pull.clone());
+    fn join_or_start(&self, name: &PullName) -> Option<SharedState> {
+        let mut known = lock(&self.known);
+        let is_kept = |pull: &KnownPull| pull.ended_at.is_none_or(|at| at.elapsed() < KEPT_FOR);
+        known.retain(|_, pull| is_kept(pull));
+        if let Some(pull) = known.get(name) {
+            return Some(pull.state.clone());
         }
-        if running.len() >= MAX_PULLS {
+        if known.len() >= MAX_PULLS {
+            known.retain(|_, pull| pull.ended_at.is_none());
+        }
+        if known.len() >= MAX_PULLS {
             return None;
         }
+        let (copier, cache) = (Arc::clone(&self.copier), self.cache.clone());
+        let (others, own_name) = (Arc::clone(&self.known), name.clone());
+        let task = tokio::spawn(async move {
+            let state = copy_and_verify(&copier, &cache, &own_name).await;
+            if let Some(pull) = lock(&others).get_mut(&own_name) {
+                pull.ended_at = Some(Instant::now());
+            }
+            state
+        });
+        let pull = KnownPull {
+            state: task.map(Result::unwrap_or_default).boxed().shared(),
+            ended_at: None,
+        };
+        let state = pull.state.clone();
+        known.insert(name.clone(), pull);
+        Some(state)
+    }
+}
+
+/// Copies a target, if there is a peer to copy from, and returns what is stored then.
+async fn copy_and_verify(copier: &NodeCopier, cache: &Cache, (key, peer): &PullName) -> PullState {
+    let mut state = PullState::default();
+    if let Some(peer) = peer {
         let from = NodeSelection {
-            peer: peer.url().to_owned(),
+            peer: peer.clone(),
             hosts: Vec::new(),
             owned: false,
         };
-        let (copier, others) = (Arc::clone(&self.copier), Arc::clone(&self.running));
-        let task = tokio::spawn(async move {
-            let result = copier.copy(&from, TierPart::Target(key)).await;
-            lock(&others).remove(&key);
-            result.unwrap_or_else(|error| {
-                tracing::warn!(%error, %key, peer = from.peer, "target of a peer was not copied");
-                CopyReport::default()
-            })
-        });
-        let pull = task.map(Result::unwrap_or_default).boxed().shared();
-        running.insert(key, pull.clone());
-        Some(pull)
-    }
-
-    /// Returns the digests of the objects of a target, each of which was compared with its bytes.
-    async fn stored(&self, key: Key) -> Result<Vec<String>, CacheError> {
-        let read = move |disk: &DiskStore| {
-            let found = records::read_all(&disk.layout, key)?.readable;
-            let found = found.into_iter();
-            let cached = found.filter(|record| records::is_cached(&disk.layout, record));
-            let digests: Vec<Sha256> = cached.map(|record| record.sha256).collect();
-            Ok::<_, DiskError>(digests)
-        };
-        let mut stored = Vec::new();
-        for sha256 in self.cache.disk().run(IoClass::Maintenance, read).await? {
-            let Some(object) = self.cache.admin().open_object(sha256).await? else {
-                continue;
-            };
-            let verified = self.cache.verification().verify(&object).await;
-            if matches!(verified, Ok(StoredBytes::Intact)) {
-                stored.push(sha256.to_string());
+        match copier.copy(&from, TierPart::Target(*key)).await {
+            Ok(report) => {
+                state.copied_bytes = report.copied_bytes;
+                state.without_space = report.without_space;
+            }
+            Err(error) => {
+                tracing::warn!(%error, %key, %peer, "target of a peer was not copied");
             }
         }
-        Ok(stored)
     }
+    state.stored = stored(cache, *key).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, %key, "objects of a target were not verified");
+        Vec::new()
+    });
+    state
+}
+
+/// Returns the digests of the objects of a target, each of which was compared with its bytes.
+async fn stored(cache: &Cache, key: Key) -> Result<Vec<String>, CacheError> {
+    let read = move |disk: &DiskStore| {
+        let found = records::read_all(&disk.layout, key)?.readable;
+        let found = found.into_iter();
+        let cached = found.filter(|record| records::is_cached(&disk.layout, record));
+        let digests: Vec<Sha256> = cached.map(|record| record.sha256).collect();
+        Ok::<_, DiskError>(digests)
+    };
+    let mut stored = Vec::new();
+    for sha256 in cache.disk().run(IoClass::Maintenance, read).await? {
+        let Some(object) = cache.admin().open_object(sha256).await? else {
+            continue;
+        };
+        let verified = cache.verification().verify(&object).await;
+        if matches!(verified, Ok(StoredBytes::Intact)) {
+            stored.push(sha256.to_string());
+        }
+    }
+    Ok(stored)
 }

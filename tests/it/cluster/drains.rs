@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::stage::{await_state, free_address, node, nodes, owners};
 use super::warm::{await_done, contents, stored};
-use crate::harness::{Body, Gateway, Origin, Reply, archive, eventually};
+use crate::harness::{Body, Gateway, Origin, Reply, archive, eventually, sha256};
 use crate::operate::jobs::{await_end, order, show, start};
 
 /// Order for a job that moves what only this node has.
@@ -189,6 +189,33 @@ fn objects_without_space_elsewhere_remain() {
     eventually("the node is ready again", || {
         (nodes(&first)["own"]["draining"] == false).then_some(())
     });
+}
+
+#[test]
+fn ended_pull_keeps_its_state() {
+    let origin = Origin::start();
+    let ips = ["127.0.0.123", "127.0.0.124"];
+    let ([first, second], all) = start_nodes(ips, &origin, 1);
+    let (url, body) = &all[0];
+    let facts = nodes(&first);
+    let id = facts["own"]["id"].as_str().expect("a node has an identity");
+    let key = sha256(url.as_bytes());
+    let path = format!("/api/v1/node/records?keys={key}&from={id}");
+    let pull = || second.operate("POST", &path).send().json();
+    first.signal("STOP");
+    assert_eq!(pull()["is_pending"], true);
+    first.signal("CONT");
+    eventually("the pull ends", || {
+        second.object_path(body).exists().then_some(())
+    });
+    await_state(&second, first.addr(), "ready");
+    let state = pull();
+    assert_eq!(state["copied_bytes"], body.len(), "{state}");
+    assert_eq!(state["stored"].as_array().map(Vec::len), Some(1), "{state}");
+    // The next request copies what is missing then.
+    let state = pull();
+    assert_eq!(state["copied_bytes"], 0, "{state}");
+    assert_eq!(state["stored"].as_array().map(Vec::len), Some(1), "{state}");
 }
 
 #[test]

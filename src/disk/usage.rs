@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::index::LedgerTotals;
-use super::metadata_ledger::{FileUse, FileUseChange, MetadataKind};
+use super::metadata_ledger::{BLOCK_BYTES, FileUse, FileUseChange, MetadataKind};
 use super::store::DiskStore;
 use super::{DiskError, free_inodes};
 
@@ -13,6 +13,9 @@ const FLUSH_STEP_BYTES: u64 = 256 * 1024;
 
 /// Divisor of `cache.max_size` for this step.
 const FLUSH_DIVISOR: u64 = 64;
+
+/// Blocks of a recorded object beyond its length: the rest of its last one, the record, its folder.
+const RECORDED_BLOCKS: u64 = 3;
 
 /// Use of the cache disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,10 +80,23 @@ impl DiskStore {
     /// # Errors
     /// [`DiskError`] if the index or the file system fails.
     pub fn has_space_for(&self, size_bytes: u64) -> Result<bool, DiskError> {
+        self.fits_within(size_bytes, self.config.low_watermark_bytes)
+    }
+
+    /// Returns whether a body of this length and its record fit before an eviction begins.
+    ///
+    /// # Errors
+    /// [`DiskError`] if the index or the file system fails.
+    pub fn fits_without_eviction(&self, size_bytes: u64) -> Result<bool, DiskError> {
+        let with_files = size_bytes.saturating_add(RECORDED_BLOCKS * BLOCK_BYTES);
+        self.fits_within(with_files, self.config.high_watermark_bytes)
+    }
+
+    fn fits_within(&self, size_bytes: u64, limit_bytes: u64) -> Result<bool, DiskError> {
         let usage = self.usage()?;
         let used_bytes = usage.used_bytes.saturating_add(size_bytes);
         let needed_bytes = size_bytes.saturating_add(self.config.min_free_bytes);
-        Ok(used_bytes <= usage.low_watermark_bytes
+        Ok(used_bytes <= limit_bytes
             && needed_bytes <= usage.free_bytes
             && free_inodes::has_spare(self)?)
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::sleep;
 
 use super::MigrateError;
@@ -74,6 +74,8 @@ pub struct NodeCopier {
     cache: Cache,
     /// Permits of the records that are copied now.
     copies: Semaphore,
+    /// Held while space is looked for and reserved, so that two copies do not find the same.
+    reserving: Mutex<()>,
 }
 
 impl NodeCopier {
@@ -83,6 +85,7 @@ impl NodeCopier {
             cluster,
             cache,
             copies: Semaphore::new(MAX_COPIES),
+            reserving: Mutex::new(()),
         }
     }
 
@@ -209,12 +212,8 @@ impl NodeCopier {
             return Ok(TierCopy::Present);
         }
         let size_bytes = record.size_bytes;
-        if offered.is_cached {
-            let has_space = move |disk: &DiskStore| disk.has_space_for(size_bytes);
-            let has_space = cache.disk().run(IoClass::Maintenance, has_space).await;
-            if !has_space.map_err(CacheError::from)? {
-                return Ok(TierCopy::NoSpace);
-            }
+        if offered.is_cached && !self.fits(size_bytes).await? {
+            return Ok(TierCopy::NoSpace);
         }
         let existing = self.existing_records(key).await?;
         let has_record = existing.digests().any(|known| known == sha256);
@@ -232,6 +231,12 @@ impl NodeCopier {
             cache.invalidate(key).await;
         }
         Ok(copied)
+    }
+
+    /// Whether this node takes an object of this length without an eviction.
+    async fn fits(&self, size_bytes: u64) -> Result<bool, CacheError> {
+        let fits = move |disk: &DiskStore| disk.fits_without_eviction(size_bytes);
+        Ok(self.cache.disk().run(IoClass::Maintenance, fits).await?)
     }
 
     async fn existing_records(&self, key: Key) -> Result<RecordSet, CacheError> {
@@ -274,10 +279,16 @@ impl NodeCopier {
             // The peer has evicted the object meanwhile.
             return Ok(TierCopy::RecordOnly);
         };
-        let hasher = Hasher::new(&ExpectedDigests::nothing());
-        let mut staging = match self.cache.stage(Some(record.size_bytes), hasher).await {
-            Err(error) if error.is_no_space() => return Ok(TierCopy::NoSpace),
-            staging => staging?,
+        let mut staging = {
+            let _reserving = self.reserving.lock().await;
+            if !self.fits(record.size_bytes).await? {
+                return Ok(TierCopy::NoSpace);
+            }
+            let hasher = Hasher::new(&ExpectedDigests::nothing());
+            match self.cache.stage(Some(record.size_bytes), hasher).await {
+                Err(error) if error.is_no_space() => return Ok(TierCopy::NoSpace),
+                staging => staging?,
+            }
         };
         while let Some(bytes) = object.next().await? {
             match staging.append(bytes).await.map_err(CacheError::from) {

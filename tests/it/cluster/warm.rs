@@ -228,6 +228,24 @@ fn full_disk_keeps_what_it_has() {
 }
 
 #[test]
+fn disk_takes_copies_until_eviction_begins() {
+    let origin = Origin::start();
+    let [first, second] = two(["127.0.0.125", "127.0.0.126"], &origin);
+    let giver = first.start();
+    let all = stored(&giver, &origin, 4);
+    let second = second.text("cache.max_size", "10MiB");
+    let gateway = second.set("cache.low_watermark", "0.01").start();
+    let (path, own) = ("/own-1.0.tar.gz", archive(9, 1 << 20));
+    origin.serve(path, Reply::file(&own));
+    gateway.assert_serves(&origin.url(path), &own);
+    gateway.await_stored(&origin.url(path));
+    await_state(&gateway, giver.addr(), "ready");
+    let ended = await_end(&gateway, &start(&gateway, &copy_from(giver.addr())));
+    assert_eq!(ended["state"], "succeeded", "{ended}");
+    assert_eq!(gateway.objects().len(), all.len() + 1, "nothing is evicted");
+}
+
+#[test]
 fn nodes_on_one_bucket_copy_nothing() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let builders = two(["127.0.0.98", "127.0.0.101"], &origin);

@@ -52,6 +52,8 @@ pub enum TierCopy {
     Damaged,
     /// Other objects would be evicted for it.
     NoSpace,
+    /// The source did not send the object, although it may have it.
+    Refused,
 }
 
 /// Counts of copied records.
@@ -66,6 +68,8 @@ pub struct CopyReport {
     pub damaged: u64,
     /// Objects that the disk takes only if it evicts others.
     pub without_space: u64,
+    /// Objects that the source did not send, although it may have them.
+    pub refused: u64,
     /// Objects that no other node has taken.
     pub remaining: u64,
 }
@@ -82,6 +86,7 @@ impl CopyReport {
             TierCopy::RecordOnly => self.copied += 1,
             TierCopy::Damaged => self.damaged += 1,
             TierCopy::NoSpace => self.without_space += 1,
+            TierCopy::Refused => self.refused += 1,
         }
     }
 }
@@ -93,6 +98,7 @@ impl AddAssign for CopyReport {
         self.present += other.present;
         self.damaged += other.damaged;
         self.without_space += other.without_space;
+        self.refused += other.refused;
         self.remaining += other.remaining;
     }
 }

@@ -1,5 +1,7 @@
 //! Errors of requests to the API of a peer. The main type is [`PeerError`].
 
+use std::time::Duration;
+
 use super::peer_state::PeerState;
 use crate::origin::OriginError;
 
@@ -26,6 +28,18 @@ pub enum PeerError {
 }
 
 impl PeerError {
+    /// Returns the wait that the peer has asked for.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Request {
+                error: OriginError::Status { retry_after, .. },
+                ..
+            } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// Returns whether the same request may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -19,6 +19,8 @@ pub(super) const NOT_STORED: &str = "no object of this digest is stored for your
 #[derive(Debug)]
 pub struct DigestRequest {
     pub client: IpAddr,
+    /// Whether a client over its daily quota is refused.
+    pub has_quota: bool,
     pub sha256: Sha256,
     pub range: Option<RangeSpec>,
     pub conditions: Conditions,

@@ -303,7 +303,9 @@ impl Gateway {
         request: DigestRequest,
         may_have: impl FnOnce(&[Target]) -> bool,
     ) -> Result<CacheResponse, RequestError> {
-        self.services.policy.check_quota(request.client)?;
+        if request.has_quota {
+            self.services.policy.check_quota(request.client)?;
+        }
         by_digest::serve_object(&self.services, request, may_have).await
     }
 

@@ -307,6 +307,12 @@ fn result_of_copy(report: &CopyReport) -> (Outcome, u64) {
                 "{count} damaged records or objects were not copied"
             ))
         }
+        CopyReport { refused: 1.., .. } => {
+            let count = report.refused;
+            failed(&format!(
+                "{count} objects were not copied, because the other node did not send them"
+            ))
+        }
         CopyReport {
             without_space: 1.., ..
         } => {

@@ -17,7 +17,7 @@ use super::folder_copy::import_pins;
 use super::offer::{OfferedPage, OfferedRecord, OfferedTarget};
 use super::placement::PlacedRecord;
 use crate::cache::{Cache, CacheError, CopyReport, TierCopy, TierPart};
-use crate::cluster::{Cluster, PeerClient, PeerError};
+use crate::cluster::{Cluster, PeerClient, PeerError, PeerObject};
 use crate::disk::{DiskStore, IoClass, records};
 use crate::model::{ExpectedDigests, Hasher, Key, Record, RecordSet};
 
@@ -33,8 +33,14 @@ const MAX_TRIES: u32 = 10;
 /// Tries of an object that the peer does not send whole.
 const MAX_OBJECT_TRIES: u32 = 3;
 
-/// Wait between these tries.
+/// Tries of an object that the peer refuses, or does not answer for. They take half a minute.
+const MAX_REFUSALS: u32 = 6;
+
+/// Wait between tries. It doubles with each refusal.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Longest wait that a peer may ask for. Behind it, the object is left out.
+const MAX_RETRY_DELAY: Duration = Duration::from_mins(1);
 
 /// Path of the records that a node offers.
 pub const RECORDS_PATH: &str = "/api/v1/node/records";
@@ -118,8 +124,9 @@ impl NodeCopier {
                     tracing::debug!(%error, "copy from a peer failed, will retry");
                     // A second pass counts afresh what it finds.
                     report.present = 0;
-                    (report.damaged, report.without_space) = (0, 0);
-                    sleep(RETRY_DELAY).await;
+                    (report.damaged, report.without_space, report.refused) = (0, 0, 0);
+                    let delay = error.retry_after().unwrap_or_default();
+                    sleep(delay.clamp(RETRY_DELAY, MAX_RETRY_DELAY)).await;
                 }
                 copied => return copied.map(|()| report),
             }
@@ -245,40 +252,59 @@ impl NodeCopier {
     }
 
     /// Copies the object of a record. One that the peer cannot send whole, although it answers
-    /// otherwise, is damaged there.
+    /// otherwise, is damaged there. A peer that refuses may be busy.
     async fn copy_object(
         &self,
         peer: &PeerClient,
         record: &Record,
     ) -> Result<TierCopy, NodeCopyError> {
-        let mut tries = 0;
+        let sha256 = record.sha256;
+        let (mut cuts, mut refusals) = (0_u32, 0_u32);
         loop {
-            tries += 1;
-            let error = match self.fetch_object(peer, record).await {
-                Err(NodeCopyError::Peer(error)) if error.is_transient() => error,
-                copied => return copied,
+            let error = match peer.object(sha256).await {
+                Ok(Some(object)) => match self.receive(peer, object, record).await {
+                    Err(NodeCopyError::Peer(error)) if error.is_transient() => {
+                        read_page(peer, TierPart::Target(record.key()), None).await?;
+                        cuts += 1;
+                        error
+                    }
+                    received => return received,
+                },
+                // The peer has evicted the object meanwhile.
+                Ok(None) => return Ok(TierCopy::RecordOnly),
+                Err(PeerError::Silent(url)) => return Err(PeerError::Silent(url).into()),
+                Err(error) if error.is_transient() => {
+                    refusals += 1;
+                    error
+                }
+                Err(error) => return Err(error.into()),
             };
-            read_page(peer, TierPart::Target(record.key()), None).await?;
-            if tries == MAX_OBJECT_TRIES {
-                let sha256 = record.sha256;
+            let delay = error
+                .retry_after()
+                .unwrap_or(RETRY_DELAY * 2_u32.pow(refusals) / 2);
+            let given_up = if cuts == MAX_OBJECT_TRIES {
+                Some(TierCopy::Damaged)
+            } else if refusals == MAX_REFUSALS || delay > MAX_RETRY_DELAY {
+                Some(TierCopy::Refused)
+            } else {
+                None
+            };
+            if let Some(copy) = given_up {
                 tracing::warn!(%sha256, %error, "object of a peer was not copied");
-                return Ok(TierCopy::Damaged);
+                return Ok(copy);
             }
-            sleep(RETRY_DELAY).await;
+            sleep(delay.max(RETRY_DELAY)).await;
         }
     }
 
-    /// Fetches the object of a record, and publishes it if it has its digest.
-    async fn fetch_object(
+    /// Receives the object of a record, and publishes it if it has its digest.
+    async fn receive(
         &self,
         peer: &PeerClient,
+        mut object: PeerObject<'_>,
         record: &Record,
     ) -> Result<TierCopy, NodeCopyError> {
         let sha256 = record.sha256;
-        let Some(mut object) = peer.object(sha256).await? else {
-            // The peer has evicted the object meanwhile.
-            return Ok(TierCopy::RecordOnly);
-        };
         let mut staging = {
             let _reserving = self.reserving.lock().await;
             if !self.fits(record.size_bytes).await? {

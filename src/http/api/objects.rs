@@ -110,6 +110,7 @@ pub async fn download(
     query.finish()?;
     let digest_request = DigestRequest {
         client,
+        has_quota: true,
         sha256,
         range: read_range(request),
         conditions: read_conditions(request.headers()),
@@ -129,6 +130,7 @@ pub async fn send_to_peer(
     let request = api_request.request;
     let digest_request = DigestRequest {
         client: api_request.origin.client,
+        has_quota: false,
         sha256,
         range: read_range(request),
         conditions: read_conditions(request.headers()),

@@ -334,3 +334,19 @@ fn cancelled_copy_ends_at_once() {
     giver.signal("CONT");
     gateway.assert_nothing_stored();
 }
+
+#[test]
+fn quota_of_client_stops_no_copy() {
+    let origin = Origin::start();
+    let addresses = ["127.0.0.130", "127.0.0.131"].map(free_address);
+    // A peer that is not listed by its address has the limits of a client.
+    let giver = node("node-1", addresses[0], &[]).origin(&origin);
+    let giver = giver.set("limits.exempt_clients", "[\"127.0.0.1/32\"]");
+    let giver = giver.text("limits.bytes_per_day", "30KB").start();
+    let all = stored(&giver, &origin, 4);
+    let gateway = node("node-2", addresses[1], &addresses).start();
+    await_state(&gateway, giver.addr(), "ready");
+    let ended = await_end(&gateway, &start(&gateway, &copy_from(giver.addr())));
+    assert_eq!(ended["state"], "succeeded", "{ended}");
+    assert_eq!(gateway.objects().len(), all.len());
+}

@@ -298,7 +298,8 @@ fn result_of_copy(report: &CopyReport) -> (Outcome, u64) {
         CopyReport { remaining: 1.., .. } => {
             let count = report.remaining;
             failed(&format!(
-                "{count} objects remain on this node only, because no other node has taken them"
+                "{count} objects remain on this node only: no other node has taken them, or their \
+                 records cannot be read"
             ))
         }
         CopyReport { damaged: 1.., .. } => {

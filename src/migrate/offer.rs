@@ -24,6 +24,9 @@ const PAGE_TARGETS: usize = 1000;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct OfferedPage {
     pub targets: Vec<OfferedTarget>,
+    /// Objects of the page whose records cannot be read, so that they are not offered.
+    #[serde(default)]
+    pub unreadable: u64,
     /// Key behind which the next page begins. `None` on the last page.
     pub next: Option<String>,
 }
@@ -103,7 +106,11 @@ fn read_page(
     let mut bytes = 0;
     let mut left = keys.into_iter().peekable();
     while let Some(key) = left.next() {
-        if let Some(target) = read_target(disk, key)? {
+        let found = records::read_all(&disk.layout, key)?;
+        let unreadable = found.unreadable.iter();
+        let has_object = |sha256: Sha256| disk.layout.object_stamp(sha256).is_some();
+        page.unreadable += unreadable.filter(|known| has_object(known.sha256)).count() as u64;
+        if let Some(target) = offered_target(disk, key, found.readable)? {
             let sizes = target.records.iter().map(|offered| offered.record.len());
             bytes += sizes.sum::<usize>();
             page.targets.push(target);
@@ -117,9 +124,12 @@ fn read_page(
     Ok(page)
 }
 
-/// Reads the readable records of a target. Returns `None` if there are none to offer.
-fn read_target(disk: &DiskStore, key: Key) -> Result<Option<OfferedTarget>, DiskError> {
-    let mut found = records::read_all(&disk.layout, key)?.readable;
+/// Returns the readable records of a target that are offered. `None` if there are none.
+fn offered_target(
+    disk: &DiskStore,
+    key: Key,
+    mut found: Vec<Record>,
+) -> Result<Option<OfferedTarget>, DiskError> {
     found.retain(|record| !record.target.is_private());
     if found.is_empty() {
         return Ok(None);

@@ -66,6 +66,7 @@ impl OwnerCopier {
         let mut after = None;
         loop {
             let page = self.offer.page(part, after).await?;
+            report.remaining += page.unreadable;
             for target in &page.targets {
                 self.copy_target(target, &mut report).await?;
             }

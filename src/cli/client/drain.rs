@@ -18,6 +18,10 @@ use crate::jobs::{JobDestination, JobKind};
 /// Bound on the jobs that follow each other, because fetches of before have ended meanwhile.
 const MAX_JOBS: usize = 5;
 
+/// Line about responses that no job moves. The number of remaining objects leaves them out.
+const NOT_MOVED: &str = "not looked at: responses of class revalidate, and parts of images that \
+    needed a credential";
+
 #[derive(Args)]
 #[command(after_help = "Examples:
   millpond drain --gateway http://10.0.0.11:8080
@@ -68,6 +72,7 @@ impl Drain {
             return Err(Failure::silent(FailureCode::Failed));
         }
         if api.form == OutputForm::Text {
+            print_line(&NOT_MOVED)?;
             print_line(&"0 objects remain on this node only")?;
         }
         Ok(())

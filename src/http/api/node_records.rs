@@ -17,6 +17,8 @@ use crate::migrate::{OfferedPage, PullState};
 #[expect(dead_code, reason = "describes the form of `OfferedPage`")]
 pub struct NodeRecordPage {
     targets: Vec<NodeTarget>,
+    /// Objects of the page whose records cannot be read, so that they are not offered.
+    unreadable: u64,
     /// Value of `after` for the next page. Null on the last page.
     next: Option<String>,
 }

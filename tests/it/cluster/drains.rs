@@ -1,6 +1,8 @@
 //! A node that is taken away: it owns nothing any more, serves what it has, and moves what only it
 //! has.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -68,6 +70,7 @@ fn drained_node_leaves_nothing_behind() {
     run.assert_success();
     let last = run.stdout.lines().last();
     assert_eq!(last, Some("0 objects remain on this node only"));
+    assert!(run.stdout.contains("not looked at: "), "{}", run.stdout);
     for (url, body) in &all {
         first.assert_serves(url, body);
         let names = owners(&second, url);
@@ -251,4 +254,20 @@ fn peer_without_this_node_takes_nothing() {
     for (url, body) in &all {
         first.assert_serves(url, body);
     }
+}
+
+#[test]
+fn objects_with_unreadable_records_remain() {
+    let origin = Origin::start();
+    let ([first, second], all) = start_nodes(["127.0.0.127", "127.0.0.128"], &origin, 2);
+    let (url, body) = &all[0];
+    let record = first.records_of(url).remove(0);
+    fs::set_permissions(&record, Permissions::from_mode(0o644)).expect("the mode can be changed");
+    fs::write(&record, "no record").expect("the file can be written");
+    let run = first.run_command(Path::new("/"), &["drain"]);
+    assert_eq!(run.code, Some(1), "{}", run.stdout);
+    let remaining = "1 objects remain on this node only";
+    assert!(run.stdout.contains(remaining), "{}", run.stdout);
+    assert!(!second.object_path(body).exists());
+    assert!(second.object_path(&all[1].1).exists());
 }

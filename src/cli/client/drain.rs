@@ -47,13 +47,20 @@ impl Drain {
         if self.cancel {
             return cancel(&api).await;
         }
+        let before = api.call(Method::GET, "node", &[]).await?;
         api.call(Method::PUT, "node/draining", &[]).await?;
         let order = json!({"kind": JobKind::Migrate, "to": JobDestination::Owners});
         let mut job = match api.send("jobs", &order).await {
             Ok(job) => job,
             Err(failure) => {
-                // A node that cannot move anything goes on to own its targets.
-                drop(api.call(Method::DELETE, "node/draining", &[]).await);
+                // A node that cannot move anything goes on to own its targets. Without an answer,
+                // the job may run, and a node that was draining before has moved a part.
+                let is_refused = failure
+                    .status
+                    .is_some_and(|status| status.is_client_error());
+                if is_refused && before["draining"] == false {
+                    drop(api.call(Method::DELETE, "node/draining", &[]).await);
+                }
                 return Err(failure);
             }
         };

@@ -14,6 +14,8 @@ pub struct Failure {
     pub code: FailureCode,
     /// Text for standard error. Empty if only the exit code reports the failure.
     pub text: String,
+    /// Error status of the gateway. `None` if it has not answered.
+    pub status: Option<StatusCode>,
 }
 
 impl Failure {
@@ -21,6 +23,7 @@ impl Failure {
         Self {
             code,
             text: text.into(),
+            status: None,
         }
     }
 
@@ -49,7 +52,10 @@ impl Failure {
         } else {
             line.to_owned()
         };
-        Self::new(code, text)
+        Self {
+            status: Some(status),
+            ..Self::new(code, text)
+        }
     }
 
     /// Reports the failure, and returns its exit code.

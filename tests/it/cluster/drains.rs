@@ -237,6 +237,15 @@ fn node_without_peers_is_not_drained() {
 }
 
 #[test]
+fn failed_repeat_leaves_node_draining() {
+    let gateway = node("alone", free_address("127.0.0.129"), &[]).start();
+    drain(&gateway);
+    let run = gateway.run_command(Path::new("/"), &["drain"]);
+    assert_eq!(run.code, Some(1), "{}", run.stdout);
+    assert_eq!(nodes(&gateway)["own"]["draining"], true);
+}
+
+#[test]
 fn peer_without_this_node_takes_nothing() {
     let origin = Origin::start();
     let second = node("node-2", free_address("127.0.0.121"), &[]).start();

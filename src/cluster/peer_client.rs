@@ -26,6 +26,9 @@ const MIN_SILENCE: Duration = Duration::from_secs(1);
 /// target, of which there are 256 of at most 64 KiB.
 const MAX_DOCUMENT_BYTES: usize = 32 << 20;
 
+/// Bound on the text of an error of a peer, in bytes.
+const MAX_PROBLEM_BYTES: usize = 300;
+
 /// The API of one peer of the configuration.
 #[derive(Debug, Clone)]
 pub struct PeerClient {
@@ -135,7 +138,7 @@ impl PeerClient {
         let (response, nonce) = self.send(method, path_and_query).await?;
         let proof = response.header(PROOF_FIELD).unwrap_or_default().to_owned();
         if response.status() != 200 {
-            return Err(self.failed(&response.as_error()));
+            return Err(self.refused(response).await);
         }
         let mut object = PeerObject {
             client: self,
@@ -233,6 +236,35 @@ impl PeerClient {
         PeerError::Request {
             peer: self.url().to_owned(),
             error: error.clone(),
+            text: String::new(),
+        }
+    }
+
+    /// Returns the error for an error response, with its first line.
+    async fn refused(&self, response: Response) -> PeerError {
+        let error = response.as_error();
+        let mut object = PeerObject {
+            client: self,
+            body: response.into_body(),
+        };
+        let mut document = Vec::new();
+        while document.len() < MAX_PROBLEM_BYTES
+            && let Ok(Some(bytes)) = object.next().await
+        {
+            document.extend_from_slice(&bytes);
+        }
+        document.truncate(MAX_PROBLEM_BYTES);
+        let text = String::from_utf8_lossy(&document);
+        let line = text.lines().next().unwrap_or_default();
+        let line: String = line.chars().filter(|c| !c.is_control()).collect();
+        PeerError::Request {
+            peer: self.url().to_owned(),
+            error,
+            text: if line.is_empty() {
+                line
+            } else {
+                format!(": {line}")
+            },
         }
     }
 }

@@ -20,8 +20,13 @@ pub enum PeerError {
     /// Retry once the peer answers.
     #[error("peer {0} does not answer")]
     Silent(String),
-    #[error("peer {peer} {}", answer(error))]
-    Request { peer: String, error: OriginError },
+    #[error("peer {peer} {}{text}", answer(error))]
+    Request {
+        peer: String,
+        error: OriginError,
+        /// Text of the answer, behind a colon. May be empty.
+        text: String,
+    },
     /// The answer has no proof of the secret, or is none of a node.
     #[error("peer {0} has sent an answer without a valid proof of cluster.secret")]
     Invalid(String),

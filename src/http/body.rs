@@ -51,7 +51,7 @@ pub fn object_body(object: ObjectHandle, range: ByteRange, chunk_bytes: usize) -
         if size == 0 {
             return Ok(None);
         }
-        let chunk = object.read_some(offset, size).await?;
+        let chunk = flush_before_error(object.read_some(offset, size).await).await?;
         let next = offset + chunk.len() as u64;
         yield_between_chunks(offset, next).await;
         Ok::<_, io::Error>(Some((chunk, (object, next))))
@@ -72,7 +72,8 @@ pub fn hit_body(hit: FileHit, range: ByteRange, chunk_bytes: usize) -> BoxBody {
         if size == 0 {
             return Ok(None);
         }
-        let chunk = hit.read_some(offset, size).await.inspect_err(|error| {
+        let chunk = flush_before_error(hit.read_some(offset, size).await).await;
+        let chunk = chunk.inspect_err(|error| {
             let sha256 = hit.record.sha256;
             tracing::error!(%error, %sha256, "object is unreadable, aborting the response");
         })?;

@@ -19,7 +19,7 @@ use crate::model::{Key, Target};
 const MAX_TRIES: u32 = 5;
 
 /// Tries while no peer is ready. They take a minute.
-const MAX_LONELY_TRIES: u32 = 60;
+const MAX_TRIES_WITHOUT_PEER: u32 = 60;
 
 /// Wait between these tries.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub struct OwnerCopier {
 /// Objects of a target that an owner must have.
 struct WantedObjects {
     key: Key,
-    /// Digests, and sizes in bytes.
+    /// Their SHA-256 in hexadecimal digits.
     digests: Vec<String>,
 }
 
@@ -86,13 +86,13 @@ impl OwnerCopier {
             return Ok(());
         };
         let key = first.key();
-        let (mut tries, mut lonely_tries) = (0, 0);
+        let (mut tries, mut tries_without_peer) = (0, 0);
         let mut remaining = 0;
         while tries < MAX_TRIES {
             let owners = self.cluster.next_owners(key);
             if owners.is_empty() {
-                lonely_tries += 1;
-                if lonely_tries > MAX_LONELY_TRIES {
+                tries_without_peer += 1;
+                if tries_without_peer > MAX_TRIES_WITHOUT_PEER {
                     return Err(PeerError::NoPeer.into());
                 }
                 sleep(RETRY_DELAY).await;

@@ -81,16 +81,7 @@ impl LoginSchemes {
         source: &ImageSource<'_>,
         limits: &RateLimits,
     ) -> Result<Option<Arc<LoginScheme>>, RequestError> {
-        let question = OriginQuestion {
-            client: source.client(),
-            method: Method::Get,
-            target: source.registry.version()?,
-            named: None,
-            headers: Vec::new(),
-            access: source.access(None, ContentAudience::Everyone),
-            form: None,
-            max_body_bytes: MAX_VERSION_BYTES,
-        };
+        let question = version_question(source, MAX_VERSION_BYTES)?;
         let answer = self.gateway.ask_origin(question).await?;
         limits.note_answer(source.registry, &answer);
         match answer.status {
@@ -103,6 +94,26 @@ impl LoginSchemes {
             _ => Ok(None),
         }
     }
+}
+
+/// Returns a GET of `/v2/` of the registry, without a login.
+///
+/// # Errors
+/// [`RequestError`] if the URL of the registry is invalid.
+pub fn version_question(
+    source: &ImageSource<'_>,
+    max_body_bytes: usize,
+) -> Result<OriginQuestion, RequestError> {
+    Ok(OriginQuestion {
+        client: source.client(),
+        method: Method::Get,
+        target: source.registry.version()?,
+        named: None,
+        headers: Vec::new(),
+        access: source.access(None, ContentAudience::Everyone),
+        form: None,
+        max_body_bytes,
+    })
 }
 
 fn key_of(source: &ImageSource<'_>) -> (String, String) {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::challenge::{LoginScheme, TokenService};
 use super::credential::{RegistryCredential, RegistryLogin};
-use super::login_schemes::LoginSchemes;
+use super::login_schemes::{LoginSchemes, version_question};
 use super::rate_limits::RateLimits;
 use super::source::ImageSource;
 use crate::gateway::{Gateway, Method, OriginAnswer, OriginError, OriginQuestion, RequestError};
@@ -253,7 +253,8 @@ impl RegistryTokens {
         service: &TokenService,
         login: Option<&RegistryLogin>,
     ) -> Result<KnownToken, RequestError> {
-        let question = question(source)?;
+        // The token service is named by a challenge of the registry.
+        let question = version_question(source, MAX_ANSWER_BYTES)?;
         let question = match login {
             Some(RegistryLogin::IdentityToken(token)) => {
                 let (url, form) = service.refresh_form(source.name, token);
@@ -306,20 +307,6 @@ fn key_of(source: &ImageSource<'_>, login: &RepositoryLogin<'_>) -> TokenKey {
         scheme: login.scheme.clone(),
         credential: login.credential.map(RegistryCredential::id),
     }
-}
-
-/// Returns a question that the registry leads to. Its token service is named by a challenge.
-fn question(source: &ImageSource<'_>) -> Result<OriginQuestion, RequestError> {
-    Ok(OriginQuestion {
-        client: source.client(),
-        method: Method::Get,
-        target: source.registry.version()?,
-        named: None,
-        headers: Vec::new(),
-        access: source.access(None, ContentAudience::Everyone),
-        form: None,
-        max_body_bytes: MAX_ANSWER_BYTES,
-    })
 }
 
 fn read_token(answer: &OriginAnswer) -> Result<KnownToken, RequestError> {

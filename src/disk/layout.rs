@@ -3,11 +3,10 @@
 //!
 //! This file must not know the content of the files. Its main type is [`Layout`].
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use fs_err as fs;
+use serde::{Deserialize, Serialize};
 
 use super::folder_lock::{self, LOCK_TIMEOUT};
 use super::{FileStamp, OpenError, durable_dirs};
@@ -23,42 +22,17 @@ pub fn object_name(sha256: Sha256) -> String {
     format!("{}/{name}", &name[..2])
 }
 
+/// Returns the name of the slot of a process under the staging folder.
+pub fn slot_name(process: u64) -> String {
+    format!("{process:016x}")
+}
+
 /// Name of a file in the staging folder: `<process>/<id>`. No value names a file outside that
 /// folder, so it may come from another process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 pub struct StagedName {
-    pub(super) process: String,
+    pub(super) process: u64,
     pub(super) id: u64,
-}
-
-/// Error returned when a text is not a [`StagedName`].
-#[derive(Debug, thiserror::Error)]
-#[error("this names no file of the staging folder")]
-pub struct StagedNameError;
-
-impl FromStr for StagedName {
-    type Err = StagedNameError;
-
-    fn from_str(text: &str) -> Result<Self, StagedNameError> {
-        let (process, id) = text.split_once('/').ok_or(StagedNameError)?;
-        let is_process =
-            process.len() == 16 && process.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let id = id.parse().map_err(|_| StagedNameError)?;
-        if is_process {
-            Ok(Self {
-                process: process.to_owned(),
-                id,
-            })
-        } else {
-            Err(StagedNameError)
-        }
-    }
-}
-
-impl fmt::Display for StagedName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.process, self.id)
-    }
 }
 
 /// Paths of one cache folder.
@@ -168,8 +142,9 @@ impl Layout {
     }
 
     /// `staging/<process>/<id>`
-    pub fn staged(&self, name: &StagedName) -> PathBuf {
-        self.staging().join(&name.process).join(name.id.to_string())
+    pub fn staged(&self, name: StagedName) -> PathBuf {
+        let slot = self.staging().join(slot_name(name.process));
+        slot.join(name.id.to_string())
     }
 
     pub fn locks(&self) -> PathBuf {

@@ -303,7 +303,7 @@ impl DiskIo {
     pub async fn open_staged(&self, name: StagedName) -> Result<Option<OpenFile>, DiskError> {
         let opened = self.run(IoClass::Request, move |disk| {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-            match open(disk.layout.staged(&name), flags, Mode::empty()) {
+            match open(disk.layout.staged(name), flags, Mode::empty()) {
                 Ok(file) => Ok(Some(file)),
                 Err(Errno::NOENT | Errno::LOOP) => Ok(None),
                 Err(error) => Err(DiskError::from(io::Error::from(error))),

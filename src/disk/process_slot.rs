@@ -12,7 +12,7 @@ use std::time::Duration;
 use fs_err as fs;
 
 use super::index::Index;
-use super::layout::Layout;
+use super::layout::{Layout, slot_name};
 use super::{DiskError, durable_dirs, folder_lock};
 use crate::model::lock;
 
@@ -31,7 +31,8 @@ const SLOTS_LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The slot of this process.
 pub struct ProcessSlot {
-    /// Random name, new for every process, so a restarted process never reuses an old slot.
+    /// Random, new for every process, so a restarted process never reuses an old slot.
+    pub number: u64,
     pub name: String,
     folder: PathBuf,
     /// The locked file. `None` until the slot could be created.
@@ -43,9 +44,11 @@ pub struct ProcessSlot {
 impl ProcessSlot {
     /// Chooses the name of a slot for this process. [`ProcessSlot::ensure`] creates it.
     pub fn new(layout: &Layout) -> Self {
-        let name = format!("{:016x}", rand::random::<u64>());
+        let number = rand::random();
+        let name = slot_name(number);
         Self {
             folder: layout.staging().join(&name),
+            number,
             name,
             lock_file: Mutex::default(),
             found_dead: false,

@@ -164,7 +164,7 @@ impl Staging {
     #[must_use]
     pub fn name(&self) -> StagedName {
         StagedName {
-            process: self.file.io.store().slot.name.clone(),
+            process: self.file.io.store().slot.number,
             id: self.file.id,
         }
     }

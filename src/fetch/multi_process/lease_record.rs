@@ -35,7 +35,6 @@ pub enum LeaseRecord {
 /// Body that another process stages.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StagedBody {
-    #[serde(with = "staged_name")]
     pub file: StagedName,
     /// In bytes. `None` if the origin did not state it.
     pub length: Option<u64>,
@@ -119,22 +118,6 @@ impl LeaseRecord {
             }),
             Self::Streaming(_) | Self::Failed => None,
         }
-    }
-}
-
-mod staged_name {
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    use crate::cache::StagedName;
-
-    pub fn serialize<S: Serializer>(name: &StagedName, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(name)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StagedName, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
     }
 }
 

@@ -286,7 +286,7 @@ impl PeerFollower<'_> {
             return Ok(false);
         }
         // If the file was published, it has another name by now and the lease ends soon.
-        let Some(file) = self.cache.disk().open_staged(staged.file.clone()).await? else {
+        let Some(file) = self.cache.disk().open_staged(staged.file).await? else {
             return Ok(false);
         };
         let staged = StagedBody {

@@ -15,17 +15,29 @@ fn with(origin: &Origin) -> Builder {
     Gateway::builder().origin(origin).relay().one_attempt()
 }
 
-/// Returns a lease record as another process would write it.
-fn record_of(file: &str, length: usize) -> String {
-    let record = format!(
+/// Returns a lease record as another process would write it, about a file in the slot of
+/// [`Foreign`].
+fn record_of(file: u64, length: usize) -> String {
+    framed(&content_of(file, length, "null"))
+}
+
+/// Returns the content of a lease record, with a validator in JSON.
+fn content_of(file: u64, length: usize, validator: &str) -> String {
+    format!(
         concat!(
-            r#"{{"streaming":{{"file":"{file}","length":{length},"#,
+            r#"{{"streaming":{{"file":{{"process":{process},"id":{file}}},"length":{length},"#,
             r#""headers":{{"content_type":"application/gzip"}},"#,
-            r#""source":"http://127.0.0.1","validator":null}}}}"#,
+            r#""source":"http://127.0.0.1","validator":{validator}}}}}"#,
         ),
+        process = Foreign::NUMBER,
         file = file,
         length = length,
-    );
+        validator = validator,
+    )
+}
+
+/// Returns a record with its digest, as a lease file holds it.
+fn framed(record: &str) -> String {
     format!("{}\n{record}", sha256(record.as_bytes()))
 }
 
@@ -37,6 +49,8 @@ struct Foreign {
 
 impl Foreign {
     const NAME: &str = "0123456789abcdef";
+
+    const NUMBER: u64 = 0x0123_4567_89ab_cdef;
 
     fn make(gateway: &Gateway) -> Self {
         // The folder is locked before it is moved into place, because Millpond sweeps unlocked
@@ -125,21 +139,22 @@ fn lease_record_cannot_name_files_outside_staging() {
     std::os::unix::fs::symlink(gateway.cache().join("secret"), foreign.folder.join("8"))
         .expect("a link can be created");
     let waiting = gateway.get(&url).start();
-    let intact = record_of("0123456789abcdef/7", 2000);
+    let named = |name: &str| {
+        let number = format!("{{\"process\":{},\"id\":7}}", Foreign::NUMBER);
+        framed(&content_of(7, 2000, "null").replace(&number, name))
+    };
+    let intact = record_of(7, 2000);
     foreign.write("7", &body[..1000]);
     for record in [
-        record_of("../secret", 2000),
-        record_of("0123456789abcdef/../../secret", 2000),
-        record_of(
-            gateway
-                .cache()
-                .join("secret")
-                .to_str()
-                .expect("the path is UTF-8"),
-            2000,
-        ),
-        record_of("0123456789abcdef/6", 2000),
-        record_of("0123456789abcdef/8", 2000),
+        named(r#""../secret""#),
+        named(r#"{"process":"../","id":"secret"}"#),
+        named(&format!(
+            r#"{{"process":{},"id":"../../secret"}}"#,
+            Foreign::NUMBER
+        )),
+        named(&format!(r#"{{"process":{},"id":-7}}"#, Foreign::NUMBER)),
+        record_of(6, 2000),
+        record_of(8, 2000),
         intact.replace("2000", "3000"),
         "x".repeat(1 << 20),
     ] {
@@ -150,7 +165,7 @@ fn lease_record_cannot_name_files_outside_staging() {
         assert!(!waiting.has_answer(), "an invalid lease record was used");
     }
     assert_eq!(origin.count(PATH), 0, "another process holds the lease");
-    write_record(&gateway, &url, &record_of("0123456789abcdef/7", 300_000));
+    write_record(&gateway, &url, &record_of(7, 300_000));
     let mut answer = waiting.head();
     assert_eq!(answer.head.wants("content-length"), "300000");
     assert_same(&answer.read(1000), &body[..1000]);
@@ -169,7 +184,7 @@ fn lease_record_with_wrong_bytes_cuts_the_transfer() {
     let lease = hold_lease(&gateway, &url);
     let foreign = Foreign::make(&gateway);
     foreign.write("1", &wrong);
-    write_record(&gateway, &url, &record_of("0123456789abcdef/1", 300_000));
+    write_record(&gateway, &url, &record_of(1, 300_000));
     let mut answer = gateway.get(&url).open();
     // The last byte is withheld until the object is published.
     assert_same(&answer.read(299_999), &wrong[..299_999]);
@@ -219,7 +234,7 @@ fn published_object_must_match_bytes_already_sent() {
         let lease = hold_lease(&gateway, &url);
         let foreign = Foreign::make(&gateway);
         foreign.write("1", &sent[..200_000]);
-        write_record(&gateway, &url, &record_of("0123456789abcdef/1", 300_000));
+        write_record(&gateway, &url, &record_of(1, 300_000));
         let mut answer = gateway.get(&url).open();
         assert_same(&answer.read(200_000), &sent[..200_000]);
         fs::rename(&aside, &records).expect("the folder can be written");

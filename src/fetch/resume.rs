@@ -89,17 +89,27 @@ impl PartialBody {
     /// Returns an empty body with the head of a response.
     pub fn new(staging: Staging, response: &Response) -> Self {
         Self {
+            validator: response.validator(),
+            headers: response.stored_headers(),
+            source: response.source().to_owned(),
+            ..Self::of_length(staging, response.length())
+        }
+    }
+
+    /// Returns a body of this length, if it is known, without a head.
+    fn of_length(staging: Staging, length: Option<u64>) -> Self {
+        Self {
             file: staging.file(),
             staging,
-            length: response.length(),
-            complete_length: response.length(),
-            validator: response.validator(),
+            length,
+            complete_length: length,
+            validator: None,
             unconfirmed_validator: None,
             origin_validator: None,
             unproven_bytes: 0,
             date: DateCheck::Done,
-            headers: response.stored_headers(),
-            source: response.source().to_owned(),
+            headers: StoredHeaders::default(),
+            source: String::new(),
             is_streaming: false,
             was_resumed: false,
             end: BodyEnd::Confirmed,
@@ -116,22 +126,15 @@ impl PartialBody {
         peer_body: PeerBody,
         hasher: Hasher,
     ) -> Result<Self, FetchError> {
-        let StagedBody {
-            length,
-            headers,
-            source,
-            validator,
-            ..
-        } = peer_body.staged;
+        let length = peer_body.staged.length;
         // The dead process may still hold a reservation. Its file is open here, so it can go.
         cache.leases().reclaim_dead_processes().await?;
         let mut staging = cache.stage_for(readership, length, hasher).await?;
         loop {
             let written = staging.written_bytes();
-            let size_bytes = length
-                .map_or(READ_PIECE_BYTES as u64, |length| length - written)
-                .min(READ_PIECE_BYTES as u64);
-            let size_bytes = usize::try_from(size_bytes).expect("a piece is small");
+            // A process that hangs may add bytes of another version later.
+            let left_bytes = usize::try_from(peer_body.seen_bytes - written);
+            let size_bytes = left_bytes.unwrap_or(usize::MAX).min(READ_PIECE_BYTES);
             let bytes = peer_body
                 .file
                 .read(written, size_bytes)
@@ -143,20 +146,11 @@ impl PartialBody {
             staging.append(bytes).await?;
         }
         Ok(Self {
-            file: staging.file(),
-            staging,
-            length,
-            complete_length: length,
-            validator,
-            unconfirmed_validator: None,
-            origin_validator: None,
-            unproven_bytes: 0,
-            date: DateCheck::Done,
-            headers,
-            source,
+            validator: peer_body.staged.validator,
+            headers: peer_body.staged.headers,
+            source: peer_body.staged.source,
             is_streaming: true,
-            was_resumed: false,
-            end: BodyEnd::Confirmed,
+            ..Self::of_length(staging, length)
         })
     }
 

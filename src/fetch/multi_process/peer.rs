@@ -10,9 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::heartbeat::{Heartbeat, MAX_SILENCE};
 use super::lease_record::{LeaseRecord, StagedBody};
-use crate::cache::{
-    Acquire, Cache, CacheError, DiskError, FileHit, Lease, LeaseHolder, LeaseState, OpenFile,
-};
+use crate::cache::{Acquire, Cache, CacheError, FileHit, Lease, LeaseHolder, LeaseState, OpenFile};
 use crate::fetch::FetchError;
 use crate::fetch::fetch_meter::ByteOrigin;
 use crate::fetch::fetch_progress::Head;
@@ -51,7 +49,7 @@ pub struct PeerBody {
     pub file: OpenFile,
     pub staged: StagedBody,
     /// Number of bytes that readers may have seen.
-    seen_bytes: u64,
+    pub seen_bytes: u64,
 }
 
 impl LeaseOutcome {
@@ -110,24 +108,24 @@ pub async fn acquire_lease(
         outcome: LeaseOutcome::default(),
     };
     match follower.wait_for_lease(key).await {
-        Ok(Some(lease)) => {
+        Ok(LeaseEnd::Acquired(lease)) => {
             let lease = Arc::new(lease);
             follower.outcome.heartbeat = Some(Heartbeat::start(&lease));
             follower.outcome.lease = Some(lease);
         }
-        Ok(None) => {
+        Ok(LeaseEnd::Failed(error)) => return Err(error),
+        Ok(LeaseEnd::NoProgress) => {
             tracing::warn!(
                 %key,
                 "holder of the lease makes no progress, fetching without the lease"
             );
         }
-        Err(FollowError::Cache(error)) => {
+        Err(error) => {
             tracing::warn!(
                 %error,
                 "lease could not be acquired, other processes may fetch the same target"
             );
         }
-        Err(FollowError::Fetch(error)) => return Err(error),
     }
     Ok(follower.outcome)
 }
@@ -159,37 +157,13 @@ fn poll_interval() -> Backoff {
     Backoff::new(MIN_POLL_INTERVAL, MAX_POLL_INTERVAL)
 }
 
-/// Reason why a process is not followed any longer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FollowEnd {
-    /// It released the lease, or died.
-    Released,
-    /// It holds the lease, and no byte or no heartbeat has arrived for too long.
+/// Reason why a process waits for the lease no longer.
+enum LeaseEnd {
+    Acquired(Lease),
+    /// The fetch of the holder has failed, and this one would fail in the same way.
+    Failed(FetchError),
+    /// The lease is held, and no byte or no heartbeat has arrived for too long.
     NoProgress,
-}
-
-/// Error that ends following another process.
-enum FollowError {
-    Cache(CacheError),
-    Fetch(FetchError),
-}
-
-impl From<CacheError> for FollowError {
-    fn from(error: CacheError) -> Self {
-        Self::Cache(error)
-    }
-}
-
-impl From<DiskError> for FollowError {
-    fn from(error: DiskError) -> Self {
-        Self::Cache(error.into())
-    }
-}
-
-impl From<io::Error> for FollowError {
-    fn from(error: io::Error) -> Self {
-        Self::Cache(error.into())
-    }
 }
 
 struct PeerFollower<'a> {
@@ -201,52 +175,54 @@ struct PeerFollower<'a> {
 }
 
 impl PeerFollower<'_> {
-    /// Waits for the lease. Returns `None` if its holder hangs.
-    async fn wait_for_lease(&mut self, key: Key) -> Result<Option<Lease>, FollowError> {
+    async fn wait_for_lease(&mut self, key: Key) -> Result<LeaseEnd, CacheError> {
         loop {
             match self.cache.leases().acquire(key).await? {
-                Acquire::Acquired(lease) => return Ok(Some(lease)),
-                Acquire::HeldBy(holder) => match self.follow(&holder).await? {
-                    FollowEnd::Released => {}
-                    FollowEnd::NoProgress => return Ok(None),
-                },
+                Acquire::Acquired(lease) => return Ok(LeaseEnd::Acquired(lease)),
+                Acquire::HeldBy(holder) => {
+                    if let Some(end) = self.follow(&holder).await? {
+                        return Ok(end);
+                    }
+                }
             }
         }
     }
 
-    /// Follows the holder of the lease until the lease is released or the holder hangs.
-    async fn follow(&mut self, holder: &LeaseHolder) -> Result<FollowEnd, FollowError> {
+    /// Follows the holder of the lease until the lease is released (`None`) or the holder hangs.
+    async fn follow(&mut self, holder: &LeaseHolder) -> Result<Option<LeaseEnd>, CacheError> {
         let parse = |record: Option<Bytes>| record.and_then(|bytes| LeaseRecord::parse(&bytes));
         let mut interval = poll_interval();
         let mut last_growth = Instant::now();
         let (mut last_touch, mut last_sign) = (None, Instant::now());
         loop {
-            match holder.state().await? {
-                LeaseState::Held { record, touched_at } => {
-                    // No clock takes part: a time that has changed is a heartbeat.
-                    if last_touch.replace(touched_at) != Some(touched_at) {
-                        last_sign = Instant::now();
-                    }
-                    if let Some(LeaseRecord::Streaming(staged)) = parse(record)
-                        && self.attach_to(staged).await?
-                    {
-                        last_growth = Instant::now();
-                    }
-                    if self.advance()? {
-                        last_growth = Instant::now();
-                        interval.reset();
-                    }
-                    let is_silent = last_sign.max(last_growth).elapsed() >= MAX_SILENCE;
-                    if is_silent || last_growth.elapsed() >= self.patience() {
-                        return Ok(FollowEnd::NoProgress);
-                    }
-                    sleep(interval.next_delay()).await;
-                }
-                LeaseState::Released(record) => {
-                    self.on_release(parse(record)).map_err(FollowError::Fetch)?;
-                    return Ok(FollowEnd::Released);
-                }
+            let (record, touched_at) = match holder.state().await? {
+                LeaseState::Held { record, touched_at } => (parse(record), touched_at),
+                LeaseState::Released(record) => return self.on_release(parse(record)),
+            };
+            // No clock takes part: a time that has changed is a heartbeat.
+            if last_touch.replace(touched_at) != Some(touched_at) {
+                last_sign = Instant::now();
             }
+            if let Some(LeaseRecord::Streaming(staged)) = &record
+                && let Some(opened) = self.open_other(staged).await?
+            {
+                if !self.continues_with(&opened).await? {
+                    return Ok(Some(LeaseEnd::Failed(FetchError::ChangedDuringFetch)));
+                }
+                self.attach_to(opened);
+                last_growth = Instant::now();
+            }
+            if self.advance()? {
+                last_growth = Instant::now();
+                interval.reset();
+            }
+            let is_silent = last_sign.max(last_growth).elapsed() >= MAX_SILENCE;
+            if is_silent || last_growth.elapsed() >= self.patience() {
+                // No byte has arrived since the record was read.
+                self.take_validator(record);
+                return Ok(Some(LeaseEnd::NoProgress));
+            }
+            sleep(interval.next_delay()).await;
         }
     }
 
@@ -258,72 +234,83 @@ impl PeerFollower<'_> {
         }
     }
 
-    /// Reads the last record of a holder. The validator of its file is used only now, because the
-    /// file no longer changes.
-    fn on_release(&mut self, record: Option<LeaseRecord>) -> Result<(), FetchError> {
+    /// Reads the last record and the last bytes of a holder that has released the lease.
+    fn on_release(&mut self, record: Option<LeaseRecord>) -> Result<Option<LeaseEnd>, CacheError> {
         if let Some(failure) = record.as_ref().and_then(LeaseRecord::failure) {
-            return Err(failure);
+            return Ok(Some(LeaseEnd::Failed(failure)));
         }
         self.outcome.holder_gave_up = matches!(record, Some(LeaseRecord::Failed));
+        self.advance()?;
+        self.take_validator(record);
+        Ok(None)
+    }
+
+    /// Takes the validator in a record, if it is that of the followed file. The record was read
+    /// when every byte up to now was in the file.
+    fn take_validator(&mut self, record: Option<LeaseRecord>) {
         if let (Some(peer_body), Some(LeaseRecord::Streaming(last))) =
             (&mut self.outcome.peer_body, record)
             && peer_body.staged.file == last.file
         {
             peer_body.staged.validator = last.validator;
         }
-        Ok(())
     }
 
-    /// Makes the file of another process available to readers, from their positions on. Returns
-    /// true if it is a new file.
-    async fn attach_to(&mut self, staged: StagedBody) -> Result<bool, FollowError> {
-        if self
-            .outcome
-            .peer_body
-            .as_ref()
-            .is_some_and(|peer_body| peer_body.staged.file == staged.file)
-        {
-            return Ok(false);
+    /// Opens the file in a record, unless it is the followed one. Returns `None` too while it may
+    /// lack bytes that readers have seen.
+    async fn open_other(&self, staged: &StagedBody) -> Result<Option<PeerBody>, CacheError> {
+        let followed = self.outcome.peer_body.as_ref();
+        if followed.is_some_and(|followed| followed.staged.file == staged.file) {
+            return Ok(None);
         }
         // If the file was published, it has another name by now and the lease ends soon.
         let Some(file) = self.cache.disk().open_staged(staged.file).await? else {
-            return Ok(false);
+            return Ok(None);
         };
         let staged = StagedBody {
             validator: None,
-            ..staged
+            ..staged.clone()
         };
-        let readable_bytes = staged.readable_bytes(&file)?;
-        if let Some(previous) = &self.outcome.peer_body {
-            if previous.staged.length != staged.length {
-                return Err(FollowError::Fetch(FetchError::ChangedDuringFetch));
-            }
-            if readable_bytes < previous.seen_bytes {
-                return Ok(false);
-            }
-            if !file.prefix_eq(&previous.file, previous.seen_bytes).await? {
-                return Err(FollowError::Fetch(FetchError::ChangedDuringFetch));
-            }
-            self.body.switch_file(file.clone(), readable_bytes);
+        let seen_bytes = staged.readable_bytes(&file)?;
+        let is_short = followed.is_some_and(|followed| {
+            followed.staged.length == staged.length && seen_bytes < followed.seen_bytes
+        });
+        let opened = PeerBody {
+            file,
+            staged,
+            seen_bytes,
+        };
+        Ok((!is_short).then_some(opened))
+    }
+
+    /// Whether a file begins with the bytes that readers may have seen, and has the same length.
+    async fn continues_with(&self, opened: &PeerBody) -> Result<bool, CacheError> {
+        let Some(followed) = &self.outcome.peer_body else {
+            return Ok(true);
+        };
+        let compared = opened.file.prefix_eq(&followed.file, followed.seen_bytes);
+        Ok(opened.staged.length == followed.staged.length && compared.await?)
+    }
+
+    /// Makes the file of another process available to readers, from their positions on.
+    fn attach_to(&mut self, opened: PeerBody) {
+        let file = opened.file.clone();
+        if self.outcome.peer_body.is_some() {
+            self.body.switch_file(file, opened.seen_bytes);
         } else {
             let head = Head {
-                length: staged.length,
-                headers: staged.headers.clone(),
+                length: opened.staged.length,
+                headers: opened.staged.headers.clone(),
             };
             self.body.meter().set_origin(ByteOrigin::OtherProcess);
             self.body
-                .start_streaming(Arc::new(head), file.clone(), readable_bytes);
+                .start_streaming(Arc::new(head), file, opened.seen_bytes);
         }
-        self.outcome.peer_body = Some(PeerBody {
-            file,
-            staged,
-            seen_bytes: readable_bytes,
-        });
-        Ok(true)
+        self.outcome.peer_body = Some(opened);
     }
 
     /// Makes new bytes of the file available to readers. Returns true if there were any.
-    fn advance(&mut self) -> Result<bool, FollowError> {
+    fn advance(&mut self) -> Result<bool, CacheError> {
         let Some(peer_body) = &mut self.outcome.peer_body else {
             return Ok(false);
         };

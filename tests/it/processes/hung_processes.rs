@@ -114,7 +114,9 @@ fn peer_continues_fetch_of_stopped_process() {
         .wait_for_line("the warning about the holder", |line| {
             line.contains("makes no progress")
         });
-    assert_eq!(origin.count(PATH), 2);
+    let requests = origin.requests(PATH);
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[1].header("range"), Some("bytes=100000-"));
     // The stopped process goes on, and finds what the other one has stored.
     first.signal("CONT");
     gate.open();

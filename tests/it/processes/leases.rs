@@ -196,6 +196,31 @@ fn lease_record_with_wrong_bytes_cuts_the_transfer() {
 }
 
 #[test]
+fn validator_of_another_file_is_not_taken() {
+    let origin = Origin::start();
+    let body = archive(29, 300_000);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = with(&origin).start();
+    let url = origin.url(PATH);
+    // Two holders have the lease one after the other, with the same file. The second one has less
+    // than the readers, and dies with a validator of its own bytes.
+    let lease = hold_lease(&gateway, &url);
+    let foreign = Foreign::make(&gateway);
+    foreign.write("1", &body[..1000]);
+    write_record(&gateway, &url, &record_of(1, 300_000));
+    let mut answer = gateway.get(&url).open();
+    assert_same(&answer.read(1000), &body[..1000]);
+    foreign.write("2", &body[..500]);
+    let other = framed(&content_of(2, 300_000, r#""\"two\"""#));
+    write_record(&gateway, &url, &other);
+    drop(lease);
+    answer.finish().assert_body(200, &body[1000..]);
+    gateway.await_stored(&url);
+    let requests = origin.requests(PATH);
+    assert_eq!((requests.len(), requests[0].header("range")), (1, None));
+}
+
+#[test]
 fn fetch_proceeds_if_lease_cannot_be_taken() {
     let origin = Origin::start();
     let body = archive(20, 200_000);

@@ -55,6 +55,30 @@ fn one_process_fetches_and_others_follow() {
 }
 
 #[test]
+fn followers_need_no_space() {
+    let origin = Origin::start();
+    let (body, gate) = (archive(3, 700_000), Gate::new());
+    origin.serve(PATH, Reply::file(&body).gate_at(600_000, &gate));
+    // A copy would not fit beside the body.
+    let first = with(&origin).text("cache.max_size", "1MiB").start();
+    let (second, third) = (first.sibling().start(), first.sibling().start());
+    let gateways = [&first, &second, &third];
+    let url = origin.url(PATH);
+    let waiting = gateways.map(|gateway| gateway.get(&url).start());
+    let mut answers = waiting.map(|waiting| waiting.head());
+    for answer in &mut answers {
+        assert_same(&answer.read(600_000), &body[..600_000]);
+    }
+    assert_eq!(first.staged().len(), 1, "followers make no copy");
+    gate.open();
+    for answer in answers {
+        answer.finish().assert_body(200, &body[600_000..]);
+    }
+    Gateway::assert_one_fetched(&gateways, &url);
+    assert_eq!(origin.count(PATH), 1);
+}
+
+#[test]
 fn follower_gets_last_byte_after_verification() {
     let origin = Origin::start();
     let body = archive(2, 200_000);

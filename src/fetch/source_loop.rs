@@ -78,9 +78,13 @@ impl<'a> SourceLoop<'a> {
     fn new(task: &FetchTask<'_>, download: Download<'a>, max_attempts: u32) -> Self {
         let now = Instant::now();
         let backoff = Backoff::new(task.state.config.backoff.0, MAX_BACKOFF);
-        let queue = download
-            .sources()
-            .iter()
+        let mut sources: Vec<_> = download.sources().iter().collect();
+        if download.has_validator() {
+            // It is valid at the origin only, which sends the rest by Range.
+            sources.sort_by_key(|source| source.kind() != SourceKind::Origin);
+        }
+        let queue = sources
+            .into_iter()
             .map(|source| QueuedSource {
                 source,
                 attempts: 0,

@@ -128,6 +128,14 @@ impl<'a> Download<'a> {
         self.written_bytes() > 0
     }
 
+    /// Whether the staged part belongs to one version of the file at the last source, which is the
+    /// origin before any attempt.
+    pub fn has_validator(&self) -> bool {
+        self.body
+            .as_ref()
+            .is_some_and(|body| body.validator.is_some())
+    }
+
     /// Whether readers have seen bytes with which no source can continue.
     pub fn readers_saw_bad_bytes(&self) -> bool {
         self.readers_saw_bad_bytes

@@ -63,6 +63,34 @@ fn peer_resumes_fetch_of_killed_process() {
 }
 
 #[test]
+fn origin_sends_the_rest_before_a_near_parent() {
+    let (origin, parent) = (Origin::start(), Origin::start_at("127.0.0.2"));
+    let (body, gate) = (archive(22, 300_000), Gate::new());
+    let file = Reply::file(&body);
+    origin.script(PATH, vec![file.clone().gate_at(100_000, &gate), file]);
+    let url = origin.url(PATH);
+    parent.serve(&format!("/{url}"), Reply::status(504));
+    let near = format!(
+        "url = {:?}\ntrusted = true\nnear = [\"127.0.0.0/8\"]",
+        parent.url("/")
+    );
+    let mut first = with(&origin).parent(&near).start();
+    let second = first.sibling().start();
+    let follower = kill_in_the_middle(&mut first, &second, &url, &gate, &body[..100_000]);
+    follower.finish().assert_body(200, &body[100_000..]);
+    second.await_stored(&url);
+    let requests = origin.requests(PATH);
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[1].header("range"), Some("bytes=100000-"));
+    assert_eq!(
+        parent.total(),
+        1,
+        "the parent was asked by the first process"
+    );
+    first.restart();
+}
+
+#[test]
 fn unresumable_fetch_is_restarted_and_compared() {
     let origin = Origin::start();
     let (body, other) = (archive(5, 300_000), archive(6, 300_000));

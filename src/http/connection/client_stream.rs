@@ -5,10 +5,16 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+
+use super::deadline::Deadline;
+
+/// Interval between two looks for a reset, while a response goes to a half-closed connection.
+const RESET_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Transport of a client's connection.
 #[derive(Debug)]
@@ -16,6 +22,28 @@ pub enum ClientStream {
     Plain(TcpStream),
     /// Inside of an intercepted `CONNECT`. Boxed, because few connections are.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl ClientStream {
+    /// Returns the error of a half-closed connection that the client has reset. No read returns it
+    /// then, and no reader is woken. `deadline` must be for this wait alone.
+    pub(super) fn poll_reset(
+        &self,
+        deadline: &mut Deadline,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let socket = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        while deadline.poll_within(RESET_CHECK_INTERVAL, cx).is_ready() {
+            deadline.clear();
+            if let Some(error) = socket.take_error()? {
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Pending
+    }
 }
 
 /// Calls a function of the transport, whichever it is.

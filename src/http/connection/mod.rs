@@ -157,19 +157,18 @@ impl ClientConnection {
     /// A client that waits for its response may have closed only its half. The library sees the end
     /// after [`HALF_CLOSED_TIMEOUT`] then, or earlier if the response costs CPU, and not before the
     /// end of a response that has begun.
-    fn poll_half_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_half_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if std::mem::take(&mut self.has_unparsed) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         match self.state.phase() {
             RequestPhase::AwaitingResponse if self.gate.is_request_complete() => {
-                self.poll_patience(cx)
+                self.poll_patience(cx).map(Ok)
             }
             RequestPhase::Responding => {
-                self.deadline.clear();
                 self.state.wake_after_response(cx);
-                Poll::Pending
+                self.stream.poll_reset(&mut self.deadline, cx)
             }
             // The next request follows once the response is written.
             RequestPhase::Responded
@@ -181,7 +180,7 @@ impl ClientConnection {
             | RequestPhase::Idle
             | RequestPhase::ReadingHead
             | RequestPhase::AwaitingResponse
-            | RequestPhase::Responded => Poll::Ready(()),
+            | RequestPhase::Responded => Poll::Ready(Ok(())),
         }
     }
 
@@ -311,7 +310,7 @@ impl AsyncRead for ClientConnection {
                 return Poll::Pending;
             }
             if this.is_half_closed {
-                return this.poll_half_closed(cx).map(Ok);
+                return this.poll_half_closed(cx);
             }
             let before = buffer.filled().len();
             match Pin::new(&mut this.stream).poll_read(cx, buffer) {

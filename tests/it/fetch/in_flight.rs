@@ -96,6 +96,28 @@ fn last_client_disconnect_keeps_fetch_running() {
 }
 
 #[test]
+fn reset_is_noticed_while_origin_pauses() {
+    let (first, second) = (Gate::new(), Gate::new());
+    let (_origin, gateway, body, url) = Scene::of(PATH, archive(5, 3000))
+        .reply(|file| file.gate_at(1000, &first).gate_at(2000, &second))
+        .start();
+    let mut client = gateway.get(&url).open();
+    assert_same(&client.read(1000), &body[..1000]);
+    // Nothing is unread, so that the gateway sees a half-closed connection at first. The bytes that
+    // it sends next are answered with a reset.
+    drop(client);
+    first.open();
+    second.await_reached(1);
+    gateway
+        .log()
+        .wait_for("the request of the disconnected client", |event| {
+            event["message"] == "request" && event["completion"] == "aborted"
+        });
+    second.open();
+    gateway.assert_serves(&url, &body);
+}
+
+#[test]
 fn client_disconnect_before_head_keeps_fetch_running() {
     let gate = Gate::new();
     let (origin, gateway, body, url) = Scene::of(PATH, archive(6, 50_000))

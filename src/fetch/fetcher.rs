@@ -16,6 +16,7 @@ use super::live_fetches::{FetchAim, FetchView};
 use super::revalidation::{self, ExchangeReader, SharedRequest};
 use super::shared_body::SharedBody;
 use super::state::{FetcherLimits, FetcherServices, FetcherState};
+use super::unread_fetches::is_surplus;
 use super::{Config, FetchError};
 use crate::cache::CacheError;
 use crate::freshness::Staleness;
@@ -72,6 +73,20 @@ impl Fetcher {
             peers: self.peers_for(admitted),
         };
         self.join_or_start_for(input, || Ok(()))
+    }
+
+    /// Starts the fetch of a target that no process fetches and no peer owns, for later requests.
+    ///
+    /// # Errors
+    /// As [`Fetcher::join_or_start`], and [`FetchError::Abandoned`] if the client has too many
+    /// fetches that wait without a reader.
+    pub fn start_unread(&self, admitted: &Admitted) -> Result<(), FetchError> {
+        if is_surplus(&self.state, admitted) {
+            return Err(FetchError::Abandoned);
+        }
+        let reader = self.join_or_start(admitted, &ExpectedDigests::nothing())?;
+        drop(reader);
+        Ok(())
     }
 
     /// Returns the peers that own a target before this node does. A request of a peer is never sent

@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::FetchError;
 use crate::limits::{
-    ClientShare, FairPool, HeldPermit, MAX_IN_FLIGHT, PoolExhausted, PoolLevel, Readership,
+    ClientShare, FairPool, HeldPermit, MAX_IN_FLIGHT, PoolClient, PoolExhausted, PoolLevel,
+    Readership,
 };
 use crate::model::lock;
 use crate::policy::Admitted;
@@ -91,6 +92,14 @@ impl HostLimiter {
             _host: host_permit,
             _total: total_permit,
         })
+    }
+
+    /// Whether a client would have to wait for a permit for a fetch from the host of a target.
+    pub fn is_full_for(&self, client: PoolClient, admitted: &Admitted) -> bool {
+        let used = (HostUse::Fetch, admitted.target().host().to_owned());
+        lock(&self.host_permits)
+            .get(&used)
+            .is_some_and(|permits| permits.free_for(client) == 0)
     }
 
     /// Waits for permission to send a request for one client only.

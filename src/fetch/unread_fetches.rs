@@ -1,7 +1,7 @@
 //! Bound on the fetches that wait for a permit and have no reader. Redirects and clients that leave
 //! begin such fetches at no cost of their own, and each one takes memory and a descriptor.
 //!
-//! This file must not know which permit a fetch waits for. Its entry point is [`await_surplus`].
+//! Its entry points are [`await_surplus`], and [`is_surplus`] before a fetch has begun.
 
 use std::future::pending;
 
@@ -9,6 +9,7 @@ use super::in_flight::FetchPurpose;
 use super::shared_body::SharedBody;
 use super::state::FetcherState;
 use crate::model::Key;
+use crate::policy::Admitted;
 
 /// Waits until the in-flight fetch of a body has no reader and its client has too many of these.
 /// Then no request can join it. A refresh, or a fetch of other bytes, never counts.
@@ -33,4 +34,18 @@ pub async fn await_surplus(state: &FetcherState, body: &SharedBody, key: Key) {
         }
     }
     pending::<()>().await;
+}
+
+/// Whether a fetch without a reader would end as soon as it waited for its first permit. The lease
+/// that it acquires before is a file, and costs more than the redirect that begins the fetch.
+pub fn is_surplus(state: &FetcherState, admitted: &Admitted) -> bool {
+    let client = admitted.pool_client();
+    if state.unread_waiting.free_for(client) > 0 {
+        return false;
+    }
+    let sources = state.policy.sources(admitted, false);
+    let is_full = |admitted| state.host_limiter.is_full_for(client, admitted);
+    sources
+        .first()
+        .is_some_and(|source| is_full(source.admitted()))
 }

@@ -9,7 +9,7 @@ use super::lookup::MissKind;
 use super::new_target;
 use super::request::{CacheRequest, ClientRedirects, RequestMethod};
 use super::response::CacheResponse;
-use crate::model::{ExpectedDigests, Scheme};
+use crate::model::Scheme;
 use crate::policy::Admitted;
 
 impl Gateway {
@@ -66,13 +66,8 @@ impl Gateway {
 
     /// Redirects the client to the origin, and starts a fetch for later clients.
     fn redirect_and_fetch(&self, admitted: &Admitted) -> CacheResponse {
-        // The fetch continues without the reader, which is dropped at once. If no fetch can start,
-        // a later request may start one.
-        if let Err(error) = self
-            .services
-            .fetcher
-            .join_or_start(admitted, &ExpectedDigests::nothing())
-        {
+        // If no fetch can start, a later request may start one.
+        if let Err(error) = self.services.fetcher.start_unread(admitted) {
             tracing::debug!(
                 target = %admitted.target(),
                 %error,

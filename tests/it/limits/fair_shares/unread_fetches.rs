@@ -37,6 +37,17 @@ fn waiting_fetches_without_reader_are_bounded() {
         (in_flight(&gateway) <= MAX_WAITING).then_some(())
     });
     assert!(in_flight(&gateway) > MAX_WAITING / 2, "most of them wait");
+    // Fetches above the bound leave no trace on the disk, not even for a moment.
+    let leases = gateway.cache().join("leases");
+    let changed_at = || leases.metadata().and_then(|folder| folder.modified()).ok();
+    let before = changed_at();
+    for url in &first[FLOOD - 52..] {
+        redirect(url, GREEDY);
+    }
+    eventually("fetches without a reader have ended", || {
+        (in_flight(&gateway) <= MAX_WAITING).then_some(())
+    });
+    assert_eq!(changed_at(), before);
     // Another client has its share.
     for url in other {
         redirect(url, OTHER);

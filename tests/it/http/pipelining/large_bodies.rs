@@ -137,3 +137,27 @@ fn unsent_bytes_are_not_logged_as_sent() {
     let sent_bytes = event["sent_bytes"].as_u64().expect("a number of bytes");
     assert!(sent_bytes < body.len() as u64, "{event}");
 }
+
+#[test]
+fn clients_that_pause_get_the_rest() {
+    const CLIENTS: usize = 40;
+    let origin = Origin::start();
+    let body = archive(13, 8 << 20);
+    origin.serve("/paused-1.0.tar.gz", Reply::file(&body));
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url("/paused-1.0.tar.gz");
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
+    let paused = (0..CLIENTS).map(|_| gateway.get(&url).open());
+    let paused: Vec<_> = paused
+        .map(|mut answer| {
+            assert_eq!(answer.read(1), body[..1]);
+            answer
+        })
+        .collect();
+    // Their sockets are full by the time that this client has its bytes.
+    gateway.assert_serves(&url, &body);
+    for answer in paused {
+        assert!(answer.finish().body == body[1..], "the rest is complete");
+    }
+}

@@ -33,12 +33,12 @@ use crate::http::{
     HttpConfig, HttpServer, HttpService, Listeners, OperatorServices, Reports, run_page,
 };
 use crate::intercept::Interceptor;
-use crate::jobs::{Jobs, Worker};
+use crate::jobs::{Jobs, NodeCopiers, Worker};
 use crate::limits::{AdmissionControl, FdBudget, UpstreamLimits, divide_descriptors};
 use crate::logging::LogHealth;
 use crate::maintenance::Maintenance;
 use crate::metrics::Facts;
-use crate::migrate::{NodeCopier, NodePulls, OwnerCopier, RecordOffer};
+use crate::migrate::{NodeCopier, NodeGiver, NodePulls, OwnerCopier, RecordOffer};
 use crate::model::EventSink;
 use crate::notify::Notifier;
 use crate::passthrough::PassThrough;
@@ -299,8 +299,13 @@ async fn start_jobs(
     let scrubber = ObjectScrubber::new(services.repair_sources());
     let preheater = ImagePreheater::new(Arc::clone(images));
     let (state_dir, admin) = (config.gateway.state_dir.clone(), Arc::clone(admin));
-    let owners = OwnerCopier::new(Arc::clone(&services.cluster), services.cache.clone());
-    let worker = Worker::new(admin, scrubber, preheater, (Arc::clone(copier), owners));
+    let (cluster, cache) = (&services.cluster, &services.cache);
+    let nodes = NodeCopiers {
+        from: Arc::clone(copier),
+        to_owners: OwnerCopier::new(Arc::clone(cluster), cache.clone()),
+        to: NodeGiver::new(Arc::clone(cluster), cache.clone()),
+    };
+    let worker = Worker::new(admin, scrubber, preheater, nodes);
     spawn_blocking(move || Arc::new(Jobs::start(&state_dir, worker)))
         .await
         .map_err(|panic| AppError::System(panic.to_string()))

@@ -72,6 +72,8 @@ pub struct CopyReport {
     pub refused: u64,
     /// Objects that no other node has taken.
     pub remaining: u64,
+    /// Objects that the named node has not stored, although it has space.
+    pub not_taken: u64,
 }
 
 impl CopyReport {
@@ -100,6 +102,7 @@ impl AddAssign for CopyReport {
         self.without_space += other.without_space;
         self.refused += other.refused;
         self.remaining += other.remaining;
+        self.not_taken += other.not_taken;
     }
 }
 

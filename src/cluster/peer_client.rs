@@ -113,6 +113,20 @@ impl PeerClient {
         }
     }
 
+    /// Checks that the peer takes targets of this node. One that does not answer may do so later.
+    ///
+    /// # Errors
+    /// [`PeerError::Unfit`] if it drains, or nothing can be copied to it.
+    pub fn check_receiver(&self) -> Result<(), PeerError> {
+        match self.state()? {
+            Some(node) if node.draining => Err(PeerError::Unfit {
+                peer: self.url().to_owned(),
+                state: PeerState::Draining,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn silent(&self) -> PeerError {
         PeerError::Silent(self.url().to_owned())
     }

@@ -71,6 +71,7 @@ fn problem(state: PeerState) -> &'static str {
         PeerState::Itself => "is this node itself",
         PeerState::SameFolder => "has the same cache folder, so nothing needs to be copied",
         PeerState::Unknown | PeerState::Silent => "does not answer",
-        PeerState::Ready | PeerState::Unready | PeerState::Draining => "answers",
+        PeerState::Draining => "is draining, and takes no targets",
+        PeerState::Ready | PeerState::Unready => "answers",
     }
 }

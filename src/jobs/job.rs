@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::JobError;
 use super::progress::Progress;
-use crate::migrate::NodeSelection;
+use crate::migrate::{NodeSelection, ReceivingNode};
 use crate::model::WantedFile;
 use crate::registry::{ImageName, Platform};
 
@@ -88,7 +88,7 @@ pub enum JobKind {
     /// Objects are read, and corrupt ones are repaired. Without targets, all objects are read.
     Scrub,
     /// Records and objects are copied to the disk or to the bucket. Without targets, all are.
-    /// Copies to the disk come from the bucket, or from another node.
+    /// Copies to the disk come from the bucket, or from another node. Other nodes copy, too.
     Migrate,
 }
 
@@ -128,6 +128,31 @@ pub enum JobDestination {
     Bucket,
     /// The next owner of each target, among the other nodes that are ready.
     Owners,
+    /// One named node, which copies what it lacks.
+    Node,
+}
+
+/// Copy between this node and others.
+#[derive(Debug, Clone, Copy)]
+pub enum NodeTransfer<'a> {
+    From(&'a NodeSelection),
+    ToOwners,
+    To(&'a ReceivingNode),
+}
+
+impl<'a> NodeTransfer<'a> {
+    /// Returns the copy that a job makes. `None` if it takes place within this node.
+    fn new(
+        to: Option<JobDestination>,
+        from: Option<&'a NodeSelection>,
+        node: Option<&'a ReceivingNode>,
+    ) -> Option<Self> {
+        match (from, node) {
+            (Some(from), _) => Some(Self::From(from)),
+            (None, Some(node)) => Some(Self::To(node)),
+            (None, None) => (to == Some(JobDestination::Owners)).then_some(Self::ToOwners),
+        }
+    }
 }
 
 impl JobDestination {
@@ -137,6 +162,7 @@ impl JobDestination {
             Self::Disk => "disk",
             Self::Bucket => "bucket",
             Self::Owners => "owners",
+            Self::Node => "node",
         }
     }
 }
@@ -150,7 +176,8 @@ pub struct JobOrder {
     pub(super) to: Option<JobDestination>,
     /// Platforms of images. Empty: all.
     platforms: Vec<Platform>,
-    pub(super) from: Option<NodeSelection>,
+    from: Option<NodeSelection>,
+    node: Option<ReceivingNode>,
 }
 
 impl JobOrder {
@@ -167,7 +194,13 @@ impl JobOrder {
             to: self.to,
             platforms: self.platforms.clone(),
             from: self.from.clone(),
+            node: self.node.clone(),
         }
+    }
+
+    /// Returns the copy between nodes that the job makes.
+    pub(super) fn transfer(&self) -> Option<NodeTransfer<'_>> {
+        NodeTransfer::new(self.to, self.from.as_ref(), self.node.as_ref())
     }
 
     /// Checks an order. `to` is the destination of a job of kind `migrate`.
@@ -182,8 +215,8 @@ impl JobOrder {
         to: Option<JobDestination>,
     ) -> Result<Self, JobError> {
         if to.is_some() != (kind == JobKind::Migrate) {
-            let text =
-                "a job of kind migrate, and no other, has the field to: disk, bucket or owners";
+            let text = "a job of kind migrate, and no other, has the field to: disk, bucket, \
+                        owners or node";
             return Err(JobError::Invalid(text.to_owned()));
         }
         let files = WantedFile::merge(files);
@@ -206,6 +239,7 @@ impl JobOrder {
             to,
             platforms: Vec::new(),
             from: None,
+            node: None,
         })
     }
 
@@ -219,16 +253,24 @@ impl JobOrder {
             let text = "only a job of kind migrate to disk has the field from";
             return Err(JobError::Invalid(text.to_owned()));
         }
-        if from.hosts.len() > MAX_HOSTS {
-            let text = format!("a job has at most {MAX_HOSTS} hosts");
-            return Err(JobError::Invalid(text));
-        }
-        let hosts = from.hosts.iter().map(|host| host.to_ascii_lowercase());
-        let from = Some(NodeSelection {
-            hosts: hosts.collect(),
-            ..from
-        });
+        let hosts = lowercase(&from.hosts)?;
+        let from = Some(NodeSelection { hosts, ..from });
         Ok(Self { from, ..self })
+    }
+
+    /// Names the node that copies, if the destination is one.
+    ///
+    /// # Errors
+    /// [`JobError::Invalid`] if the node is missing or superfluous, or there are too many hosts.
+    pub fn to_node(self, node: Option<ReceivingNode>) -> Result<Self, JobError> {
+        if node.is_some() != (self.to == Some(JobDestination::Node)) {
+            let text = "a job of kind migrate to node, and no other, has the field node";
+            return Err(JobError::Invalid(text.to_owned()));
+        }
+        let Some(node) = node else { return Ok(self) };
+        let hosts = lowercase(&node.hosts)?;
+        let node = Some(ReceivingNode { hosts, ..node });
+        Ok(Self { node, ..self })
     }
 
     /// Limits the images of the order to some platforms. Empty: all.
@@ -247,6 +289,15 @@ impl JobOrder {
         }
         Ok(Self { platforms, ..self })
     }
+}
+
+/// Returns the hosts that a job is for, in lower case.
+fn lowercase(hosts: &[String]) -> Result<Vec<String>, JobError> {
+    if hosts.len() > MAX_HOSTS {
+        let text = format!("a job has at most {MAX_HOSTS} hosts");
+        return Err(JobError::Invalid(text));
+    }
+    Ok(hosts.iter().map(|host| host.to_ascii_lowercase()).collect())
 }
 
 /// Checks the names of images, which only a fetch takes.
@@ -280,6 +331,16 @@ pub struct JobSpec {
     /// Node that a job of kind `migrate` copies from, and targets there. `None`: the other tier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<NodeSelection>,
+    /// Node that copies, in a job of kind `migrate` to `node`, and the targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<ReceivingNode>,
+}
+
+impl JobSpec {
+    /// Returns the copy between nodes that the job makes.
+    pub(super) fn transfer(&self) -> Option<NodeTransfer<'_>> {
+        NodeTransfer::new(self.to, self.from.as_ref(), self.node.as_ref())
+    }
 }
 
 /// A job at one time, as operators see it and as it is read from its files.

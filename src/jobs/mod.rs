@@ -5,12 +5,15 @@
 //! goes on where it was. All work goes through the operator service, the scrub or the migration.
 //! This module knows no HTTP server, no cache and no fetch. Its main type is [`Jobs`].
 
+mod copy_outcome;
 mod error;
 mod job;
 mod job_folder;
+mod node_work;
 mod progress;
 mod run;
 mod service;
+mod unit;
 mod work;
 
 pub use error::JobError;
@@ -18,10 +21,11 @@ pub use job::{
     InvalidJobId, JobDestination, JobId, JobKind, JobOrder, JobSpec, JobView, MAX_CONCURRENCY,
     MAX_TARGETS,
 };
+pub use node_work::NodeCopiers;
 pub use progress::{JobFailure, JobState, Progress};
 pub use service::Jobs;
 pub use work::Worker;
 
-pub use crate::migrate::NodeSelection;
+pub use crate::migrate::{InvalidShare, KeyShare, NodeSelection, ReceivingNode};
 pub use crate::registry::Platform;
 pub use crate::scrub::ScrubRound;

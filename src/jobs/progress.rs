@@ -3,6 +3,7 @@
 //! The same type is the file `end.json` of a job that has ended. This file reads no disk. Its main
 //! type is [`Progress`].
 
+use std::fmt;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,15 @@ pub enum Outcome {
     Failed {
         error: String,
     },
+}
+
+impl Outcome {
+    /// Returns the outcome of a target that failed. The text has no secret and no local path.
+    pub fn failed(error: &dyn fmt::Display) -> Self {
+        Self::Failed {
+            error: error.to_string(),
+        }
+    }
 }
 
 /// Target of a job that failed.

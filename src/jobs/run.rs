@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::job::{JobId, JobSpec, JobView, PARTS};
 use super::job_folder::JobFolder;
 use super::progress::{JobState, Progress};
-use super::work::{WorkUnit, Worker};
+use super::unit::WorkUnit;
+use super::work::Worker;
 use crate::migrate::PeerError;
 use crate::model::{WantedFile, lock};
 

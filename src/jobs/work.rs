@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::copy_outcome::result_of_copy;
 use super::error::JobError;
 use super::job::{JobDestination, JobKind, JobOrder, JobSpec};
+use super::node_work::{NodeCopiers, NodeWork};
 use super::progress::{Outcome, TargetResult};
-use crate::admin::{
-    AdminError, AdminService, CopyReport, EnsuredTarget, Operator, Tier, TierCopier, TierPart,
-};
+use super::unit::WorkUnit;
+use crate::admin::{AdminError, AdminService, EnsuredTarget, Operator, Tier, TierCopier};
 use crate::gateway::RequestError;
-use crate::migrate::{NodeCopier, NodeCopyError, NodeSelection, OwnerCopier, PeerError};
+use crate::migrate::PeerError;
 use crate::model::{Target, WantedFile};
 use crate::registry::{EnsureImageError, ImageName, ImagePreheater, Platform};
 use crate::scrub::{ObjectScrubber, ScrubReport, ScrubRound};
@@ -26,26 +27,14 @@ const MAX_BUSY_TRIES: u32 = 120;
 /// Wait between these tries.
 const BUSY_DELAY: Duration = Duration::from_secs(1);
 
-const NO_RECORD_FOUND: AdminError =
-    AdminError::NotFound("the node has no record of the target, or it is not selected");
-
 /// Works on the targets of jobs as an operator.
 pub struct Worker {
     admin: Arc<AdminService>,
     copier: TierCopier,
-    nodes: Arc<NodeCopier>,
-    owners: OwnerCopier,
+    nodes: NodeWork,
     scrubber: ObjectScrubber,
     preheater: ImagePreheater,
     operator: Operator,
-}
-
-/// One unit of the work of a job.
-#[derive(Debug, Clone, Copy)]
-pub enum WorkUnit<'a> {
-    Target(&'a WantedFile),
-    /// The objects or records whose digests or keys begin with this byte.
-    Part(u8),
 }
 
 impl Worker {
@@ -54,11 +43,10 @@ impl Worker {
         admin: Arc<AdminService>,
         scrubber: ObjectScrubber,
         preheater: ImagePreheater,
-        (nodes, owners): (Arc<NodeCopier>, OwnerCopier),
+        nodes: NodeCopiers,
     ) -> Self {
         Self {
-            nodes,
-            owners,
+            nodes: NodeWork::new(Arc::clone(&admin), nodes),
             copier: TierCopier::new(Arc::clone(&admin)),
             admin,
             scrubber,
@@ -73,12 +61,8 @@ impl Worker {
     /// [`JobError::Invalid`] if there is no bucket to copy to or from, or the node to copy from
     /// does not fit.
     pub fn check(&self, order: &JobOrder) -> Result<(), JobError> {
-        if let Some(from) = &order.from {
-            let checked = self.nodes.check(from);
-            return checked.map_err(|error| JobError::Invalid(error.to_string()));
-        }
-        if order.to == Some(JobDestination::Owners) {
-            let checked = self.owners.check();
+        if let Some(transfer) = order.transfer() {
+            let checked = self.nodes.check(transfer);
             return checked.map_err(|error| JobError::Invalid(error.to_string()));
         }
         if order.to.is_some() && !self.copier.has_bucket() {
@@ -109,64 +93,21 @@ impl Worker {
             (WorkUnit::Part(part), Some(_)) => format!("records/{part:02x}"),
             (WorkUnit::Part(part), None) => format!("objects/{part:02x}"),
         };
-        let worked = match (unit, &spec.from, spec.to) {
-            (_, Some(from), _) => self.copy_between_nodes(unit, Some(from)).await?,
-            (_, None, Some(JobDestination::Owners)) => self.copy_between_nodes(unit, None).await?,
-            (WorkUnit::Target(file), None, _) => self.work_on(spec, file).await,
-            (WorkUnit::Part(part), None, Some(JobDestination::Bucket)) => {
-                self.copy_shard(part, Tier::Bucket).await
-            }
-            (WorkUnit::Part(part), None, Some(JobDestination::Disk)) => {
-                self.copy_shard(part, Tier::Disk).await
-            }
-            (WorkUnit::Part(part), None, None) => self.scrub_part(part).await,
+        let worked = match (unit, spec.transfer()) {
+            (_, Some(transfer)) => self.nodes.copy(unit, transfer).await?,
+            (WorkUnit::Target(file), None) => self.work_on(spec, file).await,
+            (WorkUnit::Part(part), None) => match tier_of(spec) {
+                Some(tier) => self.copy_shard(part, tier).await,
+                None => self.scrub_part(part).await,
+            },
         };
-        let (outcome, bytes) = worked.unwrap_or_else(|error| (failed(&error), 0));
+        let (outcome, bytes) = worked.unwrap_or_else(|error| (Outcome::failed(&error), 0));
         Ok(TargetResult {
             at,
             url,
             bytes,
             outcome,
         })
-    }
-
-    /// Copies a target or a shard from another node, or to its next owner.
-    async fn copy_between_nodes(
-        &self,
-        unit: WorkUnit<'_>,
-        from: Option<&NodeSelection>,
-    ) -> Result<Result<(Outcome, u64), AdminError>, PeerError> {
-        let parts = match unit {
-            WorkUnit::Part(shard) => vec![TierPart::Shard(shard)],
-            WorkUnit::Target(file) => match Target::parse(file.url.as_str()) {
-                Ok(target) => {
-                    let keys = self.admin.keys_of(&target).into_iter();
-                    keys.map(TierPart::Target).collect()
-                }
-                Err(error) => {
-                    return Ok(Err(RequestError::BadRequest(error.to_string()).into()));
-                }
-            },
-        };
-        let mut report = CopyReport::default();
-        for part in parts {
-            let copied = match from {
-                Some(from) => self.nodes.copy(from, part).await,
-                None => self.owners.copy(part).await,
-            };
-            match copied {
-                Ok(copied) => report += copied,
-                Err(NodeCopyError::Peer(error)) => return Err(error),
-                Err(NodeCopyError::Local(error)) => {
-                    tracing::warn!(%error, "copy between nodes failed");
-                    return Ok(Err(RequestError::Unavailable.into()));
-                }
-            }
-        }
-        if matches!(unit, WorkUnit::Target(_)) && report == CopyReport::default() {
-            return Ok(Err(NO_RECORD_FOUND));
-        }
-        Ok(Ok(result_of_copy(&report)))
     }
 
     async fn work_on(
@@ -202,11 +143,7 @@ impl Worker {
             JobKind::Evict => self.evict(&target).await,
             JobKind::Scrub => self.scrub(&target).await,
             JobKind::Migrate => {
-                let to = match spec.to {
-                    Some(JobDestination::Bucket) => Tier::Bucket,
-                    Some(JobDestination::Disk) => Tier::Disk,
-                    _ => return Err(RequestError::Unavailable.into()),
-                };
+                let to = tier_of(spec).ok_or(RequestError::Unavailable)?;
                 let copied = self.copier.copy_target(&self.operator, &target, to).await?;
                 Ok(result_of_copy(&copied))
             }
@@ -241,7 +178,7 @@ impl Worker {
                 error: RequestError::Busy,
                 ..
             }) => Err(RequestError::Busy.into()),
-            Err(error) => Ok((failed(&error), 0)),
+            Err(error) => Ok((Outcome::failed(&error), 0)),
         }
     }
 
@@ -266,7 +203,7 @@ impl Worker {
         let outcome = match (evicted.pinned, evicted.freed_bytes) {
             (0, 0) => Outcome::Unchanged,
             (0, _) => Outcome::Changed,
-            _ => failed(&AdminError::Pinned),
+            _ => Outcome::failed(&AdminError::Pinned),
         };
         Ok((outcome, evicted.freed_bytes))
     }
@@ -274,7 +211,7 @@ impl Worker {
     async fn scrub(&self, target: &Target) -> Result<(Outcome, u64), AdminError> {
         let objects = self.admin.objects_of(&self.operator, target).await?;
         Ok(match self.scrubber.disk_trouble() {
-            Some(trouble) => (failed(&trouble), 0),
+            Some(trouble) => (Outcome::failed(&trouble), 0),
             None => result_of(self.scrubber.scrub_objects(objects).await),
         })
     }
@@ -286,46 +223,19 @@ impl Worker {
 
     async fn scrub_part(&self, part: u8) -> Result<(Outcome, u64), AdminError> {
         Ok(match self.scrubber.disk_trouble() {
-            Some(trouble) => (failed(&trouble), 0),
+            Some(trouble) => (Outcome::failed(&trouble), 0),
             None => result_of(self.scrubber.scrub_part(part).await),
         })
     }
 }
 
-/// Returns the outcome of a copy, and the number of bytes that were copied.
-fn result_of_copy(report: &CopyReport) -> (Outcome, u64) {
-    let outcome = match report {
-        CopyReport { remaining: 1.., .. } => {
-            let count = report.remaining;
-            failed(&format!(
-                "{count} objects remain on this node only: no other node has taken them, or their \
-                 records cannot be read"
-            ))
-        }
-        CopyReport { damaged: 1.., .. } => {
-            let count = report.damaged;
-            failed(&format!(
-                "{count} damaged records or objects were not copied"
-            ))
-        }
-        CopyReport { refused: 1.., .. } => {
-            let count = report.refused;
-            failed(&format!(
-                "{count} objects were not copied, because the other node did not send them"
-            ))
-        }
-        CopyReport {
-            without_space: 1.., ..
-        } => {
-            let count = report.without_space;
-            failed(&format!(
-                "{count} objects were not copied, because the disk would evict others for them"
-            ))
-        }
-        CopyReport { copied: 0, .. } => Outcome::Unchanged,
-        _ => Outcome::Changed,
-    };
-    (outcome, report.copied_bytes)
+/// Returns the tier that gets the copies of a job.
+fn tier_of(spec: &JobSpec) -> Option<Tier> {
+    match spec.to {
+        Some(JobDestination::Bucket) => Some(Tier::Bucket),
+        Some(JobDestination::Disk) => Some(Tier::Disk),
+        Some(JobDestination::Owners | JobDestination::Node) | None => None,
+    }
 }
 
 /// Returns the outcome of a scrub, and the number of intact bytes that were read.
@@ -335,7 +245,7 @@ fn result_of<E: fmt::Display>(report: Result<ScrubReport, E>) -> (Outcome, u64) 
             let outcome = match (report.unrepaired, report.repaired) {
                 (0, 0) => Outcome::Unchanged,
                 (0, _) => Outcome::Changed,
-                (count, _) => failed(&format!(
+                (count, _) => Outcome::failed(&format!(
                     "{count} corrupt or unreadable objects were not repaired; the log names them"
                 )),
             };
@@ -343,14 +253,7 @@ fn result_of<E: fmt::Display>(report: Result<ScrubReport, E>) -> (Outcome, u64) 
         }
         Err(error) => {
             tracing::warn!(%error, "scrub of a job failed");
-            (failed(&RequestError::Unavailable), 0)
+            (Outcome::failed(&RequestError::Unavailable), 0)
         }
-    }
-}
-
-/// Returns the outcome of a target that failed. The text has no secret and no local path.
-fn failed(error: &dyn fmt::Display) -> Outcome {
-    Outcome::Failed {
-        error: error.to_string(),
     }
 }

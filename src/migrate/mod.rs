@@ -1,5 +1,5 @@
 //! Copies records and objects: all of them between folders and buckets, and selected ones from
-//! another node of the cluster to this one. Both ends may be in use.
+//! another node of the cluster to this one or back. Both ends may be in use.
 //!
 //! Records that the destination has are skipped, so a failed migration continues when it is started
 //! again. The digest of every copied object is verified. This module knows no client and no origin.
@@ -9,9 +9,12 @@ mod bucket_copy;
 mod export;
 mod folder_copy;
 mod from_node;
+mod key_share;
 mod offer;
 mod placement;
 mod pulls;
+mod remote_pull;
+mod to_node;
 mod to_owners;
 
 use std::collections::HashSet;
@@ -28,8 +31,10 @@ use crate::disk::{IoClass, records};
 use crate::model::{Key, Record, RecordSet, Sha256};
 use export::{ExportedRecord, ImportedRecord};
 pub use from_node::{NodeCopier, NodeCopyError, NodeSelection};
+pub use key_share::{InvalidShare, KeyShare};
 pub use offer::{OfferedPage, RecordOffer};
 pub use pulls::{NodePulls, PullState};
+pub use to_node::{NodeGiver, ReceivingNode};
 pub use to_owners::OwnerCopier;
 
 pub use crate::cluster::PeerError;

@@ -4,16 +4,14 @@
 //! digest. The main type is [`OwnerCopier`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::from_node::{NodeCopyError, RECORDS_PATH};
+use super::from_node::NodeCopyError;
 use super::offer::{OfferedTarget, RecordOffer};
-use super::pulls::PullState;
+use super::remote_pull::{RETRY_DELAY, WantedObjects, have_pulled};
 use crate::cache::{Cache, CopyReport, TierPart};
 use crate::cluster::{Cluster, PeerClient, PeerError};
-use crate::model::{Key, Target};
 
 /// Tries of a target, if no peer has taken all of it although some were asked.
 const MAX_TRIES: u32 = 5;
@@ -21,20 +19,10 @@ const MAX_TRIES: u32 = 5;
 /// Tries while no peer is ready. They take a minute.
 const MAX_TRIES_WITHOUT_PEER: u32 = 60;
 
-/// Wait between these tries.
-const RETRY_DELAY: Duration = Duration::from_secs(1);
-
 /// Has the next owners copy what this node has.
 pub struct OwnerCopier {
     cluster: Arc<Cluster>,
     offer: RecordOffer,
-}
-
-/// Objects of a target that an owner must have.
-struct WantedObjects {
-    key: Key,
-    /// Their SHA-256 in hexadecimal digits.
-    digests: Vec<String>,
 }
 
 impl OwnerCopier {
@@ -102,13 +90,17 @@ impl OwnerCopier {
             let (mut errors, mut is_passing) = (Vec::new(), false);
             let count = owners.len();
             for owner in owners {
-                let wanted = self.wanted_at(&owner, key, target);
-                match self.have_pulled(&owner, &wanted, report).await {
-                    Ok(0) => return Ok(()),
-                    Ok(missing) => remaining = missing,
+                let wanted = WantedObjects::at(&self.cluster, &owner, key, target);
+                let pulled = match PeerClient::find(&self.cluster, owner.as_str()) {
+                    Ok(peer) => have_pulled(&self.cluster, &peer, &wanted, report).await,
+                    Err(error) => Err(error),
+                };
+                match pulled {
+                    Ok(missing) if missing.count == 0 => return Ok(()),
+                    Ok(missing) => remaining = missing.count,
                     Err(error) => {
                         tracing::debug!(%error, %key, "a peer has not copied a target");
-                        remaining = wanted.digests.len() as u64;
+                        remaining = wanted.count();
                         is_passing |= error.is_transient();
                         errors.push(error);
                     }
@@ -125,52 +117,5 @@ impl OwnerCopier {
         }
         report.remaining += remaining;
         Ok(())
-    }
-
-    /// Returns the objects that an owner must have. It gets from the bucket what it finds there.
-    fn wanted_at(&self, owner: &Target, key: Key, target: &OfferedTarget) -> WantedObjects {
-        let own = &self.cluster.own().bucket;
-        let shares_bucket = !own.is_empty() && self.cluster.bucket_of(owner) == *own;
-        let wanted = target
-            .parsed()
-            .filter(|(offered, _)| offered.is_cached && !(shares_bucket && offered.is_in_bucket));
-        WantedObjects {
-            key,
-            digests: wanted
-                .map(|(_, record)| record.sha256.to_string())
-                .collect(),
-        }
-    }
-
-    /// Has a peer copy a target. Returns the number of objects that it does not have then.
-    async fn have_pulled(
-        &self,
-        owner: &Target,
-        wanted: &WantedObjects,
-        report: &mut CopyReport,
-    ) -> Result<u64, PeerError> {
-        let peer = PeerClient::find(&self.cluster, owner.as_str())?;
-        let own = &self.cluster.own().id;
-        let path = format!("{RECORDS_PATH}?keys={}&from={own}", wanted.key);
-        loop {
-            let document = peer.post(&path).await?;
-            let state: PullState = serde_json::from_slice(&document)
-                .map_err(|_| PeerError::Invalid(peer.url().to_owned()))?;
-            if state.is_pending {
-                sleep(RETRY_DELAY).await;
-                continue;
-            }
-            let is_missing = |digest: &&String| !state.stored.contains(digest);
-            let missing = wanted.digests.iter().filter(is_missing).count() as u64;
-            match state.copied_bytes {
-                0 if missing == 0 => report.present += 1,
-                0 => {}
-                copied_bytes => {
-                    report.copied += 1;
-                    report.copied_bytes += copied_bytes;
-                }
-            }
-            return Ok(missing);
-        }
     }
 }

@@ -18,7 +18,9 @@ use super::url_list::{PlatformArgs, UrlArgs};
 use crate::cli::exit::FailureCode;
 use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, Reader, print_line};
-use crate::jobs::{InvalidJobId, JobDestination, JobId, JobKind, JobState};
+use crate::jobs::{
+    InvalidJobId, JobDestination, JobId, JobKind, JobState, KeyShare, ReceivingNode,
+};
 use crate::model::{FileUrl, WantedFile};
 
 /// How often the gateway is asked for the state of a job.
@@ -30,6 +32,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
   millpond jobs start fetch -i sources.txt --wait
   millpond jobs scrub
   millpond jobs migrate disk --wait
+  millpond jobs migrate node --peer http://10.0.0.12:8080 --host example.org --wait
   millpond jobs show 0193a5b1c2d34e5f
   millpond jobs cancel 0193a5b1c2d34e5f
 
@@ -83,12 +86,38 @@ struct ScrubJob {
 struct MigrateJob {
     /// Copy what this one lacks
     to: JobDestination,
+    #[command(flatten)]
+    node: NodeArgs,
     /// URLs of the files
     #[arg(value_name = "URL")]
     urls: Vec<FileUrl>,
     /// Wait for the end of the job; the exit code says whether all files are copied
     #[arg(long)]
     wait: bool,
+}
+
+/// Node that copies, and the files.
+#[derive(Args)]
+struct NodeArgs {
+    /// URL of the node, as in cluster.peers of the gateway
+    #[arg(long, value_name = "URL", required_if_eq("to", "node"))]
+    peer: Option<String>,
+    /// Only the files of this host; may be repeated
+    #[arg(long = "host", value_name = "HOST", requires = "peer")]
+    hosts: Vec<String>,
+    /// Only this share of all files, such as 1/4
+    #[arg(long, value_name = "PART/PARTS", requires = "peer")]
+    share: Option<KeyShare>,
+}
+
+impl NodeArgs {
+    fn order(self) -> Option<ReceivingNode> {
+        Some(ReceivingNode {
+            peer: self.peer?,
+            hosts: self.hosts,
+            share: self.share,
+        })
+    }
 }
 
 #[derive(Args)]
@@ -118,7 +147,7 @@ impl ValueEnum for JobKind {
 
 impl ValueEnum for JobDestination {
     fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Disk, Self::Bucket, Self::Owners]
+        &[Self::Disk, Self::Bucket, Self::Owners, Self::Node]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
@@ -128,6 +157,7 @@ impl ValueEnum for JobDestination {
             Self::Owners => {
                 PossibleValue::new("owners").help("The next owner of each file among the peers")
             }
+            Self::Node => PossibleValue::new("node").help("The peer of --peer"),
         })
     }
 }
@@ -150,7 +180,12 @@ impl ManageJobs {
             }
             Some(Action::Migrate(migrate)) => {
                 let urls: Vec<&str> = migrate.urls.iter().map(FileUrl::as_str).collect();
-                let order = json!({"kind": JobKind::Migrate, "to": migrate.to, "targets": urls});
+                let mut order =
+                    json!({"kind": JobKind::Migrate, "to": migrate.to, "targets": urls});
+                // An older gateway does not know the field.
+                if let Some(node) = migrate.node.order() {
+                    order["node"] = json!(node);
+                }
                 start_and_follow(&api, &order, migrate.wait).await
             }
             Some(Action::Show(job)) => {

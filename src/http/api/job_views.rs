@@ -11,7 +11,7 @@ use super::list_part::part_of;
 use super::query::Query;
 use super::values::Moment;
 use crate::gateway::RequestError;
-use crate::jobs::{JobDestination, JobKind, JobState, JobView, NodeSelection};
+use crate::jobs::{JobDestination, JobKind, JobState, JobView, NodeSelection, ReceivingNode};
 
 /// Bound on the jobs of one page.
 const MAX_PAGE_LENGTH: usize = 1000;
@@ -74,6 +74,9 @@ pub struct JobSummary {
     /// Node that a job of kind `migrate` copies from. Null: the other tier.
     #[schema(value_type = Option<NodeOrder>)]
     from: Option<NodeSelection>,
+    /// Node that copies in a job of kind `migrate` to `node`, and the targets.
+    #[schema(value_type = Option<ReceiverOrder>)]
+    node: Option<ReceivingNode>,
     #[schema(value_type = JobStateName)]
     state: JobState,
     created: Moment,
@@ -124,7 +127,7 @@ pub enum JobKindName {
     /// Objects are read, and corrupt ones are repaired. Without targets, all objects are read.
     Scrub,
     /// Records and objects are copied to the disk or to the bucket. Without targets, all are.
-    /// Copies to the disk come from the bucket, or from another node.
+    /// Copies to the disk come from the bucket, or from another node. Other nodes copy, too.
     Migrate,
 }
 
@@ -140,6 +143,21 @@ pub enum DestinationName {
     Bucket,
     /// The next owner of each target, among the other nodes that are ready, gets what it lacks.
     Owners,
+    /// One named node gets what it lacks. It evicts nothing for that.
+    Node,
+}
+
+/// Node that copies targets of this one, and the targets.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the form of `ReceivingNode`")]
+pub struct ReceiverOrder {
+    /// URL of the node, as in `cluster.peers`.
+    peer: String,
+    /// Only targets of these hosts. Empty or absent: all.
+    hosts: Option<Vec<String>>,
+    /// Only this share of all targets, such as `1/4`. There are at most 256.
+    #[schema(pattern = "^[1-9][0-9]{0,2}/[1-9][0-9]{0,2}$")]
+    share: Option<String>,
 }
 
 /// Node that a job copies from, and the targets there.
@@ -226,6 +244,7 @@ impl From<&JobView> for JobSummary {
             kind: spec.kind,
             to: spec.to,
             from: spec.from.clone(),
+            node: spec.node.clone(),
             state: progress.state,
             created: spec.created_at.into(),
             ended: progress.ended_at.map(Into::into),

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::job_input::{CreatedJob, JobTexts};
 use super::job_views::{
     DestinationName, JobDetails, JobKindName, JobList, JobQuery, JobSummary, NodeOrder,
+    ReceiverOrder,
 };
 use super::query::Query;
 use super::response::{ApiResponse, json_of, ok};
@@ -18,6 +19,7 @@ use crate::admin::{AdminError, ListReader, Operator};
 use crate::gateway::RequestError;
 use crate::jobs::{
     JobDestination, JobError, JobId, JobKind, JobOrder, Jobs, MAX_TARGETS, NodeSelection, Platform,
+    ReceivingNode,
 };
 use crate::model::WantedFile;
 
@@ -44,6 +46,10 @@ pub struct OrderBody {
     #[serde(default)]
     #[schema(value_type = Option<NodeOrder>)]
     from: Option<NodeSelection>,
+    /// Node that copies, and the targets, in a job of kind `migrate` to `node`.
+    #[serde(default)]
+    #[schema(value_type = Option<ReceiverOrder>)]
+    node: Option<ReceivingNode>,
     /// Lines as in `list`.
     #[serde(default)]
     targets: Vec<String>,
@@ -195,6 +201,7 @@ fn parse_order(bytes: &[u8]) -> Result<(JobOrder, Vec<String>), AdminError> {
     let job = JobOrder::new(order.kind, files, order.concurrency, order.to);
     let job = job.and_then(|job| job.for_platforms(platforms));
     let job = job.and_then(|job| job.from_node(order.from));
+    let job = job.and_then(|job| job.to_node(order.node));
     let order = job.map_err(admin_error)?;
     Ok((order, named.notes))
 }

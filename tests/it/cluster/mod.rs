@@ -4,6 +4,7 @@ mod config;
 mod drains;
 pub mod fake_peer;
 mod fetches;
+mod handovers;
 mod images;
 mod kept_objects;
 mod lost_owners;

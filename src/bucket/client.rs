@@ -21,6 +21,17 @@ use crate::model::{ConfigError, Event, EventSink};
 /// Timeout for a request that transfers no object. A client may be waiting for its response.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Timeout for a request to a replica. The bucket itself is asked then.
+const REPLICA_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The store that a client sends its requests to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ClientRole {
+    Bucket,
+    /// A copy of the bucket, from which objects are read.
+    Replica,
+}
+
 /// A request of the SDK that was not sent yet.
 pub trait SdkRequest<T, E>: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send {}
 
@@ -44,6 +55,7 @@ struct BucketClientInner {
     write_circuit: BucketCircuit,
     counts: Arc<BucketCounts>,
     events: EventSink,
+    role: ClientRole,
 }
 
 impl std::fmt::Debug for BucketClient {
@@ -58,6 +70,21 @@ impl BucketClient {
     /// Creates a client. Sends nothing. Fails with a line that names the key if a secret cannot be
     /// read.
     pub fn new(config: Config, events: EventSink) -> Result<Self, ConfigError> {
+        Self::build(config, events, Arc::default(), ClientRole::Bucket)
+    }
+
+    /// Creates a client of a replica of this bucket, with its own configuration. Sends nothing.
+    pub fn of_replica(&self, config: Config) -> Result<Self, ConfigError> {
+        let (events, counts) = (self.inner.events.clone(), Arc::clone(&self.inner.counts));
+        Self::build(config, events, counts, ClientRole::Replica)
+    }
+
+    fn build(
+        config: Config,
+        events: EventSink,
+        counts: Arc<BucketCounts>,
+        role: ClientRole,
+    ) -> Result<Self, ConfigError> {
         let sdk = sdk::build_client(&config)?;
         let keys = ObjectKeys::new(&config.prefix);
         Ok(Self {
@@ -67,8 +94,9 @@ impl BucketClient {
                 keys,
                 read_circuit: BucketCircuit::default(),
                 write_circuit: BucketCircuit::default(),
-                counts: Arc::default(),
+                counts,
                 events,
+                role,
             }),
         })
     }
@@ -101,7 +129,11 @@ impl BucketClient {
         T: Send + 'a,
         E: ProvideErrorMetadata + std::error::Error + Send + 'static,
     {
-        Box::pin(self.send(BucketOperation::Read, REQUEST_TIMEOUT, request))
+        let (operation, limit) = match self.inner.role {
+            ClientRole::Bucket => (BucketOperation::Read, REQUEST_TIMEOUT),
+            ClientRole::Replica => (BucketOperation::ReplicaRead, REPLICA_TIMEOUT),
+        };
+        Box::pin(self.send(operation, limit, request))
     }
 
     /// Sends a request that writes, unless the circuit for writes is open.
@@ -143,7 +175,7 @@ impl BucketClient {
 
     fn circuit(&self, operation: BucketOperation) -> &BucketCircuit {
         match operation {
-            BucketOperation::Read => &self.inner.read_circuit,
+            BucketOperation::Read | BucketOperation::ReplicaRead => &self.inner.read_circuit,
             BucketOperation::Write => &self.inner.write_circuit,
         }
     }
@@ -184,6 +216,12 @@ impl BucketClient {
 
     fn record_outcome<T>(&self, operation: BucketOperation, outcome: &Result<T, BucketError>) {
         let circuit = self.circuit(operation);
+        if self.inner.role == ClientRole::Replica {
+            if let Some(transition) = circuit.record(outcome, Instant::now()) {
+                self.report_replica(transition);
+            }
+            return;
+        }
         if let Err(error) = outcome
             && error.is_bucket_wide()
         {
@@ -206,5 +244,21 @@ impl BucketClient {
             }
             None => {}
         }
+    }
+
+    /// Reports once that a replica failed, and once that it works again. No response fails for it.
+    fn report_replica(&self, transition: Transition) {
+        let replica = self.inner.config.endpoint.clone();
+        let event = match transition {
+            Transition::Opened(detail) => {
+                tracing::warn!(replica, detail, "replica failed, reading from the bucket");
+                Event::ReplicaFailed { replica, detail }
+            }
+            Transition::Closed => {
+                tracing::info!(replica, "replica recovered");
+                Event::ReplicaRecovered { replica }
+            }
+        };
+        self.inner.events.emit(event);
     }
 }

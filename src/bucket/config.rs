@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::endpoint::{is_endpoint, is_web};
+use super::replica_config::BucketReplica;
 use crate::model::{ConfigError, HumanDuration, Secret, Size};
 
 /// Longest lifetime of a presigned URL (AWS Signature Version 4).
@@ -48,6 +50,9 @@ pub struct Config {
     pub max_unused: HumanDuration,
     /// Size of the bucket above which the least recently used objects are removed. Zero: no limit.
     pub max_size: Size,
+    /// Copies of the bucket at other sites, from which objects are read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<BucketReplica>,
 }
 
 /// How a client of the gateway port receives an object that is only in the bucket.
@@ -80,6 +85,7 @@ impl Default for Config {
             gc_grace: HumanDuration::from_secs(7 * 24 * 3600),
             max_unused: HumanDuration::from_secs(0),
             max_size: Size { bytes: 0 },
+            replicas: Vec::new(),
         }
     }
 }
@@ -107,7 +113,8 @@ impl Config {
         }
         self.check_access()?;
         self.check_urls()?;
-        self.check_bounds()
+        self.check_bounds()?;
+        BucketReplica::check_all(&self.replicas)
     }
 
     fn check_access(&self) -> Result<(), ConfigError> {
@@ -122,10 +129,7 @@ impl Config {
     }
 
     fn check_urls(&self) -> Result<(), ConfigError> {
-        let endpoint = Url::parse(&self.endpoint).ok().filter(Url::has_host);
-        let is_bare =
-            |url: &Url| url.path() == "/" && url.query().is_none() && url.username().is_empty();
-        if !endpoint.is_some_and(|url| is_web(&url) && is_bare(&url)) {
+        if !Url::parse(&self.endpoint).is_ok_and(|url| is_endpoint(&url)) {
             let reason = "must be a URL like \"https://obs.example.org\"";
             return Err(invalid("endpoint", reason));
         }
@@ -165,10 +169,6 @@ impl Config {
         }
         Ok(())
     }
-}
-
-fn is_web(url: &Url) -> bool {
-    matches!(url.scheme(), "http" | "https")
 }
 
 fn invalid(key: &str, reason: &str) -> ConfigError {

@@ -7,11 +7,15 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::client::BucketClient;
+use super::damaged_objects::DamagedObjects;
 use super::error::BucketError;
 use crate::model::{ByteRange, ExpectedDigests, Hasher, Sha256};
 
 /// Time without a byte after which a body counts as broken.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time without a byte after which the rest is read from the bucket in place of a replica.
+const REPLICA_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Bound on the resumptions of one body.
 const MAX_RESUMES: u32 = 3;
@@ -31,6 +35,8 @@ enum BodyFault {
 #[derive(Debug)]
 pub struct BucketBody {
     client: BucketClient,
+    /// Where the body began, if that is a replica.
+    replica: Option<NearReplica>,
     sha256: Sha256,
     range: ByteRange,
     /// Hasher of a whole object. A smaller range cannot be verified.
@@ -39,6 +45,15 @@ pub struct BucketBody {
     /// Position in the object of the next byte.
     offset: u64,
     resumes: u32,
+}
+
+/// Replica that a body comes from.
+#[derive(Debug)]
+pub struct NearReplica {
+    /// Client of the bucket itself, for the rest of the body. `None` once it is in use.
+    pub bucket: Option<BucketClient>,
+    /// Objects of which the replica has a damaged copy.
+    pub damaged: DamagedObjects,
 }
 
 impl BucketBody {
@@ -54,6 +69,7 @@ impl BucketBody {
         let hasher = is_whole.then(|| Hasher::new(&ExpectedDigests::nothing()));
         Ok(Self {
             client: client.clone(),
+            replica: None,
             sha256,
             range,
             hasher,
@@ -61,6 +77,12 @@ impl BucketBody {
             offset: range.first,
             resumes: 0,
         })
+    }
+
+    /// Has the rest of the body read from the bucket itself if the replica fails.
+    pub(super) fn with_replica(mut self, replica: NearReplica) -> Self {
+        self.replica = Some(replica);
+        self
     }
 
     /// Length of the range.
@@ -87,7 +109,12 @@ impl BucketBody {
 
     /// Reads from the response, or returns its fault.
     async fn read_chunk(&mut self) -> Result<Bytes, BodyFault> {
-        match timeout(IDLE_TIMEOUT, self.stream.try_next()).await {
+        let replica = self.replica.as_ref();
+        let limit = match replica.and_then(|replica| replica.bucket.as_ref()) {
+            Some(_) => REPLICA_IDLE_TIMEOUT,
+            None => IDLE_TIMEOUT,
+        };
+        match timeout(limit, self.stream.try_next()).await {
             Ok(Ok(Some(chunk))) => Ok(chunk),
             Ok(Ok(None)) => Err(BodyFault::Truncated),
             Ok(Err(error)) => Err(BodyFault::Broken(error.to_string())),
@@ -98,7 +125,7 @@ impl BucketBody {
     fn verify(&mut self, chunk: Bytes) -> Result<Bytes, BucketError> {
         self.offset += chunk.len() as u64;
         if self.offset > self.range.last + 1 {
-            return Err(BucketError::Damaged);
+            return Err(self.damage());
         }
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&chunk);
@@ -109,20 +136,38 @@ impl BucketBody {
         {
             tracing::error!(
                 sha256 = %self.sha256,
+                endpoint = self.client.config().endpoint,
                 "object in the bucket does not have its digest; response aborted"
             );
-            return Err(BucketError::Damaged);
+            return Err(self.damage());
         }
         Ok(chunk)
     }
 
+    /// Returns the error for wrong bytes. Those of a replica say nothing about the bucket.
+    fn damage(&self) -> BucketError {
+        match &self.replica {
+            None => BucketError::Damaged,
+            Some(replica) => {
+                replica.damaged.add(self.sha256);
+                BucketError::DamagedReplica
+            }
+        }
+    }
+
     async fn resume(&mut self, fault: &BodyFault) -> Result<(), BucketError> {
-        if self.resumes >= MAX_RESUMES {
+        let replica = self.replica.as_mut();
+        if let Some(bucket) = replica.and_then(|replica| replica.bucket.take()) {
+            let error = BucketError::Unavailable(fault.to_string());
+            self.client.record_broken_body(&error);
+            self.client = bucket;
+        } else if self.resumes < MAX_RESUMES {
+            self.resumes += 1;
+        } else {
             let error = BucketError::Unavailable(fault.to_string());
             self.client.record_broken_body(&error);
             return Err(error);
         }
-        self.resumes += 1;
         let remaining = ByteRange {
             first: self.offset,
             last: self.range.last,

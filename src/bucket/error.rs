@@ -27,6 +27,9 @@ pub enum BucketError {
     /// The copy in the bucket has other bytes or another length.
     #[error("the bucket's copy is damaged")]
     Damaged,
+    /// The copy in a replica of the bucket has other bytes. The bucket may have the right ones.
+    #[error("the copy in a replica of the bucket is damaged")]
+    DamagedReplica,
     /// The bucket failed recently. The request was not sent.
     #[error("the bucket failed recently, and gets no requests for a while")]
     CircuitOpen,

@@ -15,6 +15,7 @@ use super::listing::{self, ListedKey, Listing, list_page};
 use super::object_upload::{ObjectUpload, UploadResult};
 use super::pins::BucketPins;
 use super::records::BucketRecords;
+use super::replicas::BucketReplicas;
 use super::{key_requests, presign, upload};
 use crate::metrics::{BucketCounts, BucketOperation};
 use crate::model::{ByteRange, ConfigError, EventSink, Record, Sha256};
@@ -23,6 +24,7 @@ use crate::model::{ByteRange, ConfigError, EventSink, Record, Sha256};
 #[derive(Debug, Clone)]
 pub struct Bucket {
     client: BucketClient,
+    replicas: BucketReplicas,
 }
 
 impl Bucket {
@@ -31,8 +33,10 @@ impl Bucket {
     /// # Errors
     /// A line that names the configuration key, if a secret cannot be read.
     pub fn new(config: Config, events: EventSink) -> Result<Self, ConfigError> {
+        let client = BucketClient::new(config, events)?;
         Ok(Self {
-            client: BucketClient::new(config, events)?,
+            replicas: BucketReplicas::new(&client)?,
+            client,
         })
     }
 
@@ -65,6 +69,17 @@ impl Bucket {
         list_page(&self.client, &self.keys().objects(), "", 1)
             .await
             .map(drop)
+    }
+
+    /// Sends the cheapest request to each near replica that has failed, so that its recovery is
+    /// noticed.
+    pub async fn probe_replicas(&self) {
+        self.replicas.probe_failing().await;
+    }
+
+    /// Sends the cheapest request to each near replica. Returns their URLs with the results.
+    pub async fn check_replicas(&self) -> Vec<(String, Result<(), BucketError>)> {
+        self.replicas.check().await
     }
 
     /// Returns the error that opened a circuit, as long as one is open.
@@ -131,7 +146,8 @@ impl Bucket {
         Ok(page.keys)
     }
 
-    /// Opens `range` of an object of `size_bytes`, and waits for the response head.
+    /// Opens `range` of an object of `size_bytes` at a near replica, or else at the bucket, and
+    /// waits for the response head.
     ///
     /// # Errors
     /// [`BucketError`] if the bucket could not be read, or has the object in another length.
@@ -141,16 +157,26 @@ impl Bucket {
         size_bytes: u64,
         range: ByteRange,
     ) -> Result<BucketBody, BucketError> {
+        let near = self.replicas.open(&self.client, sha256, size_bytes, range);
+        if let Some(body) = near.await {
+            return Ok(body);
+        }
         BucketBody::open(&self.client, sha256, size_bytes, range).await
     }
 
-    /// Returns a URL of an object: unsigned for a public bucket, else valid for `presign_ttl`.
-    /// Sends no request.
+    /// Returns a URL of an object: unsigned for a public bucket, else valid for `presign_ttl`. It
+    /// leads to a near replica if that has shown the object. Sends no other request.
     ///
     /// # Errors
     /// [`BucketError::Refused`] if the URL cannot be signed.
     pub async fn object_url(&self, record: &Record) -> Result<String, BucketError> {
-        presign::object_url(&self.client, record).await
+        let is_public = !self.config().public_base_url.is_empty();
+        let near = if is_public {
+            None
+        } else {
+            self.replicas.holder_of(record).await
+        };
+        presign::object_url(near.unwrap_or(&self.client), record).await
     }
 
     /// Ensures that the bucket has an intact copy of an object.

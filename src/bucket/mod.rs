@@ -1,14 +1,16 @@
 //! The bucket: an S3-compatible store behind the disk, which several nodes may share.
 //!
 //! Every request has a timeout. If the bucket fails, a circuit breaker rejects requests for a
-//! while. This module knows neither the disk nor the uses of the bucket. Its main type is
-//! [`Bucket`].
+//! while. Objects are read from a near replica first, if there is one. This module knows neither
+//! the disk nor the uses of the bucket. Its main type is [`Bucket`].
 
 mod circuit;
 mod client;
 mod config;
 mod content_headers;
+mod damaged_objects;
 mod download;
+mod endpoint;
 mod error;
 mod gc;
 mod handle;
@@ -21,6 +23,8 @@ mod object_upload;
 mod pins;
 mod presign;
 mod records;
+mod replica_config;
+mod replicas;
 mod sdk;
 mod upload;
 
@@ -34,3 +38,4 @@ pub use listing::{ListedKey, Listing};
 pub use object_upload::{ObjectUpload, UploadResult};
 pub use pins::BucketPins;
 pub use records::BucketRecords;
+pub use replica_config::BucketReplica;

@@ -58,6 +58,21 @@ pub async fn download(
     record: &Record,
     received_bytes: &AtomicU64,
 ) -> Result<Sealed, CacheError> {
+    match download_once(cache, bucket, record, received_bytes).await {
+        // The bucket itself is asked then.
+        Err(CacheError::Bucket(BucketError::DamagedReplica)) => {
+            download_once(cache, bucket, record, received_bytes).await
+        }
+        downloaded => downloaded,
+    }
+}
+
+async fn download_once(
+    cache: &Cache,
+    bucket: &Bucket,
+    record: &Record,
+    received_bytes: &AtomicU64,
+) -> Result<Sealed, CacheError> {
     let hasher = Hasher::new(&ExpectedDigests::nothing());
     let mut staging = cache.stage(Some(record.size_bytes), hasher).await?;
     if let Some(last) = record.size_bytes.checked_sub(1) {

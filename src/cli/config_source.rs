@@ -55,13 +55,15 @@ pub fn load_bucket_file(file: &Path) -> Result<Config, ConfigLoadError> {
     Config::load(Some(file), [], &[])
 }
 
-/// Opens the bucket of a loaded configuration.
+/// Opens the bucket of a loaded configuration, without its replicas: a migration copies what the
+/// bucket itself has.
 ///
 /// # Errors
 /// [`CliError`] if a secret cannot be read or the configuration names no bucket.
-pub fn open_bucket(config: Config) -> Result<Bucket, CliError> {
+pub fn open_bucket(mut config: Config) -> Result<Bucket, CliError> {
     if !config.s3.is_on() {
         return Err(CliError::NoBucket);
     }
+    config.s3.replicas.clear();
     Ok(Bucket::new(config.s3, EventSink::new())?)
 }

@@ -90,6 +90,8 @@ fn type_of(event: &Event) -> &'static str {
         Event::Evicted { .. } => "evicted",
         Event::BucketFailed { .. } => "bucket_failed",
         Event::BucketRecovered => "bucket_recovered",
+        Event::ReplicaFailed { .. } => "replica_failed",
+        Event::ReplicaRecovered { .. } => "replica_recovered",
         Event::DiskFailed { .. } => "disk_failed",
         Event::DiskRecovered => "disk_recovered",
     }
@@ -120,6 +122,10 @@ fn facts_of(event: &Event) -> Value {
         Event::BucketFailed { detail } | Event::DiskFailed { detail } => {
             json!({ "detail": detail })
         }
+        Event::ReplicaFailed { replica, detail } => {
+            json!({ "replica": replica, "detail": detail })
+        }
+        Event::ReplicaRecovered { replica } => json!({ "replica": replica }),
         Event::BucketRecovered | Event::DiskRecovered => Value::Null,
     }
 }

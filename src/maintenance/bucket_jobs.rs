@@ -98,6 +98,7 @@ async fn probe(bucket: Bucket) -> Result<(), BucketError> {
     if let Err(error) = bucket.probe().await {
         tracing::debug!(%error, "bucket probe failed");
     }
+    bucket.probe_replicas().await;
     Ok(())
 }
 

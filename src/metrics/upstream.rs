@@ -82,6 +82,8 @@ label_enum! {
     /// Kind of a request to the bucket.
     BucketOperation {
         Read = "read",
+        /// A read at a near replica of the bucket.
+        ReplicaRead = "replica_read",
         Write = "write",
     }
 }

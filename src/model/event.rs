@@ -62,6 +62,10 @@ pub enum Event {
     BucketFailed { detail: String },
     /// The bucket works again.
     BucketRecovered,
+    /// A near replica of the bucket is unreachable, or rejects requests. The bucket itself is read.
+    ReplicaFailed { replica: String, detail: String },
+    /// The replica works again.
+    ReplicaRecovered { replica: String },
     /// The cache disk hangs, or cannot be written to.
     DiskFailed { detail: String },
     /// The cache disk can be written to again.

@@ -42,7 +42,11 @@ impl EventCounts {
             Event::CorruptionFound { .. } => self.record_failure(Cause::Corruption),
             Event::BucketFailed { .. } => self.record_failure(Cause::Bucket),
             Event::DiskFailed { .. } => self.record_failure(Cause::Disk),
-            Event::Repaired { .. } | Event::BucketRecovered | Event::DiskRecovered => {}
+            Event::Repaired { .. }
+            | Event::BucketRecovered
+            | Event::ReplicaFailed { .. }
+            | Event::ReplicaRecovered { .. }
+            | Event::DiskRecovered => {}
         }
     }
 

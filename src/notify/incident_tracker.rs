@@ -68,7 +68,10 @@ impl IncidentTracker {
                 .iter_mut()
                 .filter_map(|tracked| tracked.record_stored(target, now))
                 .collect(),
-            Event::Evicted { .. } => Vec::new(),
+            // No request fails without a replica.
+            Event::Evicted { .. }
+            | Event::ReplicaFailed { .. }
+            | Event::ReplicaRecovered { .. } => Vec::new(),
         }
     }
 

@@ -112,6 +112,7 @@ fn is_own_source(address: IpAddr) -> bool {
 
 /// Returns whether this machine has an address in a network: the one from which it would send to
 /// the network. No packet is sent.
+#[must_use]
 pub fn has_address_in(network: &IpNet) -> bool {
     let Some(address) = network.hosts().next() else {
         return false;

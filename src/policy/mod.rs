@@ -30,6 +30,7 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
+pub use addresses::has_address_in;
 pub use admission::{Admission, NotAdmitted, Sharing};
 pub use admitted::{Admitted, AdmittedConnect, AdmittedTunnel, Requester};
 pub use cacheability::Class;

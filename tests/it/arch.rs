@@ -149,7 +149,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("origin", &["dial", "policy", "metrics", "model"]),
     ("dial", &["policy", "limits", "metrics", "model"]),
     ("disk", &["freshness", "model"]),
-    ("bucket", &["metrics", "retry", "model"]),
+    ("bucket", &["policy", "metrics", "retry", "model"]),
     ("policy", &["limits", "model"]),
     ("limits", &["model"]),
     ("client_setup", &[]),

@@ -37,7 +37,7 @@ pub async fn check(
     findings.extend(folder_findings(&config, source).await);
     findings.push(certificate_finding().await);
     if config.s3.is_on() {
-        findings.push(bucket_finding(config).await);
+        findings.extend(bucket_findings(config).await);
     }
     findings
 }
@@ -88,16 +88,27 @@ async fn certificate_finding() -> Finding {
     }
 }
 
-async fn bucket_finding(config: Config) -> Finding {
+async fn bucket_findings(config: Config) -> Vec<Finding> {
     let advice = "check s3.endpoint, the key and its permissions";
     let name = format!("bucket {} at {}", config.s3.bucket, config.s3.endpoint);
     let bucket = match Bucket::new(config.s3, EventSink::new()) {
         Ok(bucket) => bucket,
-        Err(error) => return Finding::failed("bucket", error.to_string(), advice),
+        Err(error) => return vec![Finding::failed("bucket", error.to_string(), advice)],
     };
-    match timeout(REQUEST_TIMEOUT, bucket.probe()).await {
+    let finding = match timeout(REQUEST_TIMEOUT, bucket.probe()).await {
         Ok(Ok(())) => Finding::ok("bucket", format!("{name} answers")),
         Ok(Err(error)) => Finding::failed("bucket", format!("{name}: {error}"), advice),
         Err(_) => Finding::failed("bucket", format!("{name} does not answer"), advice),
-    }
+    };
+    // Each request to a replica has a short timeout of its own.
+    let replicas = bucket.check_replicas().await.into_iter();
+    let replicas = replicas.map(|(endpoint, checked)| match checked {
+        Ok(()) => Finding::ok("replica", format!("replica at {endpoint} answers")),
+        Err(error) => Finding::warning(
+            "replica",
+            format!("replica at {endpoint}: {error}"),
+            "check s3.replicas; until then, objects are read from the bucket itself",
+        ),
+    });
+    std::iter::once(finding).chain(replicas).collect()
 }

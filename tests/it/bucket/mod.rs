@@ -6,6 +6,7 @@ mod gc;
 mod migrate;
 mod migrate_merges;
 mod pins;
+mod replicas;
 mod shared;
 mod stored_objects;
 mod uploads;

@@ -148,6 +148,7 @@ fn shipped_configuration_has_keys_of_lists() {
     for header in [
         "[[rules]]",
         "[[parents]]",
+        "[[s3.replicas]]",
         "[[hosts]]",
         "[registries.\"registry.example.org\"]",
     ] {

@@ -48,5 +48,6 @@ mod retry;
 pub mod scrub;
 pub mod services;
 pub mod spec;
+pub mod torrent;
 pub mod ui;
 pub mod users;

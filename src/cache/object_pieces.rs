@@ -15,14 +15,14 @@ pub struct ObjectPieces<'a> {
 }
 
 impl ObjectPieces<'_> {
-    /// Returns the stored pieces of an object. If there are none, the object is queued for the
-    /// computation.
+    /// Returns the stored pieces of an object. If there are none, or no SHA-1 of them, the object
+    /// is queued for the computation.
     ///
     /// # Errors
     /// [`CacheError`] if the disk does not answer.
     pub async fn of(self, object: &ObjectHandle) -> Result<Option<PieceList>, CacheError> {
         let found = self.stored(IoClass::Request, object).await?;
-        if found.is_none() {
+        if !is_complete(found.as_ref()) {
             let queue = &self.cache.disk().store().piece_queue;
             queue.add(object.sha256, object.size_bytes);
         }
@@ -40,8 +40,8 @@ impl ObjectPieces<'_> {
         Ok(found.filter(|list| list.size_bytes() == size_bytes))
     }
 
-    /// Opens an object of the disk that lacks its pieces. No client reads it, so its access time
-    /// stays.
+    /// Opens an object of the disk that lacks its pieces, or the SHA-1 of them. No client reads it,
+    /// so its access time stays.
     ///
     /// # Errors
     /// [`CacheError`] if the disk fails.
@@ -52,7 +52,7 @@ impl ObjectPieces<'_> {
             return Ok(None);
         };
         let stored = self.stored(IoClass::Maintenance, &object).await?;
-        Ok(stored.is_none().then_some(object))
+        Ok((!is_complete(stored.as_ref())).then_some(object))
     }
 
     /// Stores the pieces of an object whose file, with this identity, was read and had its digest.
@@ -83,4 +83,9 @@ impl ObjectPieces<'_> {
         };
         Ok(self.cache.disk().run(IoClass::Maintenance, query).await?)
     }
+}
+
+/// Returns whether nothing has to be computed for a list.
+fn is_complete(list: Option<&PieceList>) -> bool {
+    list.is_some_and(|list| list.sha1().is_some())
 }

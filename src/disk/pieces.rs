@@ -1,4 +1,4 @@
-//! SHA-256 of the pieces of objects, in `pieces/ab/<sha256>`.
+//! SHA-256 and SHA-1 of the pieces of objects, in `pieces/ab/<sha256>`.
 //!
 //! They follow from the bytes, so a lost or damaged file costs one more computation. A file is
 //! renamed into place without a sync, and is removed with its object. The main functions are
@@ -10,19 +10,24 @@ use fs_err as fs;
 
 use super::metadata_ledger::MetadataKind;
 use super::{DiskError, DiskStore, Layout, digests, durable_dirs};
-use crate::model::{ExpectedDigests, Hasher, MAX_PIECES, PieceList, Sha256};
+use crate::model::{ExpectedDigests, Hasher, MAX_PIECES, PieceList, PieceSha1, Sha256};
 
-/// First bytes of a file. A reader rejects other ones, and so other versions.
-const MAGIC: &[u8; 8] = b"pieces1\n";
+/// First bytes of a file. A reader rejects other ones, and so later versions.
+const MAGIC: &[u8; 8] = b"pieces2\n";
+
+/// First bytes of a file without SHA-1. It is valid until it is replaced.
+const MAGIC_WITHOUT_SHA1: &[u8; 8] = b"pieces1\n";
 
 const DIGEST_BYTES: usize = 32;
 
-/// Bytes of a file without its list: the first bytes, the size of the object, and the digest over
+const SHA1_BYTES: usize = size_of::<PieceSha1>();
+
+/// Bytes of a file without its lists: the first bytes, the size of the object, and the digest over
 /// all that and the name of the object.
 const FRAME_BYTES: usize = MAGIC.len() + size_of::<u64>() + DIGEST_BYTES;
 
 /// Largest file that is read, in bytes.
-const MAX_FILE_BYTES: u64 = FRAME_BYTES as u64 + MAX_PIECES * DIGEST_BYTES as u64;
+const MAX_FILE_BYTES: u64 = FRAME_BYTES as u64 + MAX_PIECES * (DIGEST_BYTES + SHA1_BYTES) as u64;
 
 /// Returns the stored pieces of an object. `None` if there are none, or the file is damaged.
 pub fn read(layout: &Layout, sha256: Sha256) -> Option<PieceList> {
@@ -74,10 +79,18 @@ fn remove(disk: &DiskStore, sha256: Sha256) -> Result<(), DiskError> {
 }
 
 fn encode(sha256: Sha256, pieces: &PieceList) -> Vec<u8> {
-    let mut bytes = MAGIC.to_vec();
+    let magic = if pieces.sha1().is_some() {
+        MAGIC
+    } else {
+        MAGIC_WITHOUT_SHA1
+    };
+    let mut bytes = magic.to_vec();
     bytes.extend(pieces.size_bytes().to_le_bytes());
     for digest in pieces.digests() {
         bytes.extend(digest.as_bytes());
+    }
+    for sha1 in pieces.sha1().into_iter().flatten() {
+        bytes.extend(sha1);
     }
     let check = check_of(sha256, &bytes);
     bytes.extend(check.as_bytes());
@@ -86,17 +99,27 @@ fn encode(sha256: Sha256, pieces: &PieceList) -> Vec<u8> {
 
 fn decode(sha256: Sha256, bytes: &[u8]) -> Option<PieceList> {
     let (content, check) = bytes.split_last_chunk::<DIGEST_BYTES>()?;
-    let rest = content.strip_prefix(MAGIC)?;
+    let (rest, sha1_bytes) = match content.strip_prefix(MAGIC) {
+        Some(rest) => (rest, SHA1_BYTES),
+        None => (content.strip_prefix(MAGIC_WITHOUT_SHA1)?, 0),
+    };
     if check_of(sha256, content).as_bytes() != check {
         return None;
     }
-    let (size_bytes, digests) = rest.split_first_chunk()?;
+    let (size_bytes, lists) = rest.split_first_chunk()?;
+    let count = lists.len() / (DIGEST_BYTES + sha1_bytes);
+    let (digests, sha1) = lists.split_at(count * DIGEST_BYTES);
     let digests = digests.chunks(DIGEST_BYTES);
     let digests = digests.map(|digest| Some(Sha256::from_bytes(digest.try_into().ok()?)));
-    PieceList::new(
+    let list = PieceList::new(
         u64::from_le_bytes(*size_bytes),
         digests.collect::<Option<_>>()?,
-    )
+    )?;
+    if sha1_bytes == 0 {
+        return sha1.is_empty().then_some(list);
+    }
+    let sha1 = sha1.chunks(SHA1_BYTES).map(|sha1| sha1.try_into().ok());
+    list.with_sha1(sha1.collect::<Option<_>>()?)
 }
 
 /// Returns the digest by which a damaged file is found, or one that belongs to another object.
@@ -115,15 +138,18 @@ mod tests {
     fn damaged_file_has_no_pieces() {
         let (own, other) = (Sha256::from_bytes([1; 32]), Sha256::from_bytes([2; 32]));
         let digests = vec![Sha256::from_bytes([3; 32]), Sha256::from_bytes([4; 32])];
-        let pieces = PieceList::new((1 << 20) + 1, digests).unwrap();
-        let bytes = encode(own, &pieces);
-        assert_eq!(decode(own, &bytes), Some(pieces));
-        assert_eq!(decode(other, &bytes), None);
-        for at in 0..bytes.len() {
-            let mut damaged = bytes.clone();
-            damaged[at] ^= 1;
-            assert_eq!(decode(own, &damaged), None, "byte {at}");
-            assert_eq!(decode(own, &bytes[..at]), None, "{at} bytes");
+        let old = PieceList::new((1 << 20) + 1, digests).unwrap();
+        let sha1 = vec![[5; 20], [6; 20]];
+        for pieces in [old.clone(), old.with_sha1(sha1).unwrap()] {
+            let bytes = encode(own, &pieces);
+            assert_eq!(decode(own, &bytes), Some(pieces));
+            assert_eq!(decode(other, &bytes), None);
+            for at in 0..bytes.len() {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1;
+                assert_eq!(decode(own, &damaged), None, "byte {at}");
+                assert_eq!(decode(own, &bytes[..at]), None, "{at} bytes");
+            }
         }
     }
 }

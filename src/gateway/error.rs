@@ -117,6 +117,9 @@ pub enum RequestError {
     DeadlineExceeded,
     #[error("the target is not stored, and the request has Cache-Control: only-if-cached")]
     OnlyIfCachedMiss,
+    /// The pieces of an object are computed in the background. The client may retry.
+    #[error("the pieces of the file are being computed; retry later")]
+    PiecesPending,
     /// Too many requests are in progress. The client may retry.
     #[error("too many requests are in progress; retry later")]
     Busy,

@@ -128,6 +128,10 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
             let reason = "Target Not Stored";
             (Code::GATEWAY_TIMEOUT, None, "not-stored", reason)
         }
+        RequestError::PiecesPending => {
+            let reason = "Pieces Not Computed Yet";
+            (Code::SERVICE_UNAVAILABLE, None, "pieces-pending", reason)
+        }
         RequestError::Busy => {
             let busy = Some("connection_limit_reached");
             let reason = "Too Many Requests In Progress";

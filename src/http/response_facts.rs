@@ -190,6 +190,7 @@ pub fn outcome_of_error(error: &RequestError) -> Outcome {
         | RequestError::NotFound(_)
         | RequestError::PrivateImage
         | RequestError::LoopDetected(_)
+        | RequestError::PiecesPending
         | RequestError::OnlyIfCachedMiss => Outcome::Refused,
         RequestError::Origin(_)
         | RequestError::Mismatch { .. }

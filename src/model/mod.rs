@@ -60,7 +60,7 @@ pub use key::Key;
 pub use lock::lock;
 pub use manifest_types::{MANIFEST_TYPES, accepted_types};
 pub use named_digest::NamedDigestError;
-pub use pieces::{MAX_PIECES, MIN_PIECED_BYTES, PIECE_BYTES, PieceHasher, PieceList};
+pub use pieces::{MAX_PIECES, MIN_PIECED_BYTES, PIECE_BYTES, PieceHasher, PieceList, PieceSha1};
 pub use range::{ByteRange, RangeSpec, Selected};
 pub use record::{MAX_RECORD_BYTES, Record, RecordError, RecordSource, Standing, StoredHeaders};
 pub use record_set::{

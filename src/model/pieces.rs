@@ -1,7 +1,10 @@
 //! SHA-256 of the pieces of an object, so that a client can take them from several sources and name
 //! the one that sent other bytes.
 //!
-//! The digest of the whole object decides, whatever a list says. The main type is [`PieceList`].
+//! The digest of the whole object decides, whatever a list says. SHA-1 of the pieces are for
+//! clients of BitTorrent, which know no other digest. The main type is [`PieceList`].
+
+use sha1::{Digest as _, Sha1};
 
 use super::digest::{ExpectedDigests, Hasher, Sha256};
 
@@ -14,11 +17,16 @@ pub const MIN_PIECED_BYTES: u64 = 16 << 20;
 /// Bound on the pieces of a list, for objects of 64 GiB. A list of so many takes 2 MiB.
 pub const MAX_PIECES: u64 = 1 << 16;
 
+/// SHA-1 of a piece.
+pub type PieceSha1 = [u8; 20];
+
 /// Digests of all pieces of an object, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PieceList {
     size_bytes: u64,
     digests: Vec<Sha256>,
+    /// `None` in a list of another source, or of an earlier version.
+    sha1: Option<Vec<PieceSha1>>,
 }
 
 impl PieceList {
@@ -31,7 +39,24 @@ impl PieceList {
         is_complete.then_some(Self {
             size_bytes,
             digests,
+            sha1: None,
         })
+    }
+
+    /// Adds the SHA-1 of the pieces. Returns `None` if there is another number of them.
+    #[must_use]
+    pub fn with_sha1(self, sha1: Vec<PieceSha1>) -> Option<Self> {
+        let is_complete = sha1.len() == self.digests.len();
+        is_complete.then_some(Self {
+            sha1: Some(sha1),
+            ..self
+        })
+    }
+
+    /// Returns the SHA-1 of the pieces, if they are known.
+    #[must_use]
+    pub fn sha1(&self) -> Option<&[PieceSha1]> {
+        self.sha1.as_deref()
     }
 
     /// Returns whether an object of this size has a list.
@@ -77,8 +102,10 @@ impl PieceList {
 pub struct PieceHasher {
     whole: Hasher,
     piece: Hasher,
+    piece_sha1: Sha1,
     size_bytes: u64,
     digests: Vec<Sha256>,
+    sha1: Vec<PieceSha1>,
 }
 
 impl Default for PieceHasher {
@@ -86,8 +113,10 @@ impl Default for PieceHasher {
         Self {
             whole: plain_hasher(),
             piece: plain_hasher(),
+            piece_sha1: Sha1::new(),
             size_bytes: 0,
             digests: Vec::new(),
+            sha1: Vec::new(),
         }
     }
 }
@@ -101,6 +130,7 @@ impl PieceHasher {
             let space = usize::try_from(space).expect("a piece fits into memory");
             let (now, later) = bytes.split_at(space.min(bytes.len()));
             self.piece.update(now);
+            self.piece_sha1.update(now);
             self.size_bytes += now.len() as u64;
             bytes = later;
             if self.size_bytes.is_multiple_of(PIECE_BYTES) {
@@ -117,12 +147,14 @@ impl PieceHasher {
             self.end_piece();
         }
         let list = PieceList::new(self.size_bytes, self.digests);
+        let list = list.and_then(|list| list.with_sha1(self.sha1));
         (self.whole.finish().sha256, list)
     }
 
     fn end_piece(&mut self) {
         let piece = std::mem::replace(&mut self.piece, plain_hasher());
         self.digests.push(piece.finish().sha256);
+        self.sha1.push(self.piece_sha1.finalize_reset().into());
     }
 }
 
@@ -166,7 +198,9 @@ mod tests {
         let mut hasher = PieceHasher::default();
         hasher.update(&vec![1; 2 << 20]);
         let (_, list) = hasher.finish();
-        assert_eq!(list.unwrap().digests().len(), 2);
+        let list = list.unwrap();
+        assert_eq!(list.digests().len(), 2);
+        assert_eq!(list.sha1().map(<[_]>::len), Some(2));
     }
 
     #[test]

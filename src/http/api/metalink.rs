@@ -1,27 +1,15 @@
 //! `GET /api/v1/objects/sha256/{sha256}/metalink`: the sources of an object, and the digests of its
 //! pieces. A client that may download the object may read them.
 
-use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
-use actix_web::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS,
-};
 use utoipa::ToSchema;
 
+use super::object_document::{DescribedObject, respond};
 use super::query::Query;
 use super::request::ApiRequest;
 use super::response::ApiResponse;
 use crate::admin::{AdminError, Permission};
-use crate::cluster::holders_of;
-use crate::gateway::{
-    ObjectDescription, Representation, RepresentationHead, Selection, describe_object, select,
-};
-use crate::http::login;
-use crate::http::own_url::own_url;
-use crate::http::page_body::in_pieces;
-use crate::http::parse_request::read_conditions;
-use crate::metalink::{MEDIA_TYPE, Metalink, MetalinkUrl, is_file_name};
-use crate::model::{ExpectedDigests, Hasher, Sha256, StoredHeaders, Target};
+use crate::metalink::{MEDIA_TYPE, Metalink, MetalinkUrl};
+use crate::model::Sha256;
 
 /// Priority of the peers that have the object.
 const PEER_PRIORITY: u32 = 1;
@@ -61,77 +49,30 @@ pub async fn show(
     query: Query<'_>,
 ) -> Result<ApiResponse, AdminError> {
     query.finish()?;
-    let (service, request) = (api_request.service, api_request.request);
-    let client = api_request.origin.client;
-    if let Permission::Public = permission {
-        login::check(service, client, request.headers(), &[AUTHORIZATION]).await?;
-    }
-    let settings = service.settings.load();
-    let may_have = |targets: &[Target]| settings.registries.may_have_object(targets, client);
-    let found = describe_object(&service.gateway, client, sha256, may_have).await?;
-    let peers = holders_of(&service.cluster, sha256).await;
-    let base = own_url(request, &settings);
-    let document = metalink_of(found, &peers, &base).render();
-    let (representation, selection) = select_document(&document, request.headers());
-    let status = match selection {
-        Selection::NotModified => StatusCode::NOT_MODIFIED,
-        Selection::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
-        _ => StatusCode::OK,
-    };
-    let mut response = HttpResponse::build(status);
-    response
-        .insert_header((CONTENT_TYPE, MEDIA_TYPE))
-        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((CACHE_CONTROL, "no-cache"));
-    if let Some(tag) = representation.etag() {
-        response.insert_header((ETAG, tag));
-    }
-    Ok(ApiResponse::Stream(match status {
-        StatusCode::OK => response.body(in_pieces(document)),
-        _ => response.finish(),
-    }))
+    let object = DescribedObject::read(api_request, permission, sha256).await?;
+    let document = metalink_of(object).render().into_bytes();
+    let headers = api_request.request.headers();
+    Ok(respond(document, MEDIA_TYPE, headers))
 }
 
-/// Evaluates the conditions of a request. The entity tag of the document is its digest.
-fn select_document(
-    document: &str,
-    headers: &actix_web::http::header::HeaderMap,
-) -> (Representation, Selection) {
-    let mut hasher = Hasher::new(&ExpectedDigests::nothing());
-    hasher.update(document.as_bytes());
-    let representation = Representation {
-        length: Some(document.len() as u64),
-        sha256: Some(hasher.finish().sha256),
-        head: RepresentationHead::Recorded(StoredHeaders::default()),
-        age: None,
-        attachment: None,
-    };
-    let selection = select(&read_conditions(headers), None, &representation);
-    (representation, selection)
-}
-
-/// Returns the document of an object, whose URLs at peers are `peers`. `base` is the URL of this
-/// node.
-fn metalink_of(found: ObjectDescription, peers: &[String], base: &str) -> Metalink {
-    let sha256 = found.sha256;
-    let at_peers = peers.iter().map(|url| (url.clone(), PEER_PRIORITY));
-    let own = format!("{base}/api/v1/objects/sha256/{sha256}");
-    let sources = found
-        .sources
-        .iter()
-        .map(|source| source.as_str().to_owned());
+/// Returns the document of an object.
+fn metalink_of(object: DescribedObject) -> Metalink {
+    let name = object.name();
+    let facts = object.facts;
+    let at_peers = object.at_peers.iter().cloned();
+    let at_peers = at_peers.map(|url| (url, PEER_PRIORITY));
+    let sources = facts.sources.iter();
+    let sources = sources.map(|source| source.as_str().to_owned());
     let sources = sources.zip(FIRST_SOURCE_PRIORITY..);
-    let urls = at_peers.chain([(own, OWN_PRIORITY)]).chain(sources);
+    let own = (object.own_url, OWN_PRIORITY);
+    let urls = at_peers.chain([own]).chain(sources);
     Metalink {
-        name: found
-            .name
-            .filter(|name| is_file_name(name))
-            .unwrap_or_else(|| sha256.to_string()),
-        size_bytes: found.size_bytes,
-        sha256,
-        pieces: found.pieces,
+        name,
+        size_bytes: facts.size_bytes,
+        sha256: facts.sha256,
         urls: urls
             .map(|(url, priority)| MetalinkUrl { url, priority })
             .collect(),
+        pieces: facts.pieces,
     }
 }

@@ -21,6 +21,7 @@ mod metalink;
 mod node;
 mod node_records;
 mod nodes;
+mod object_document;
 mod objects;
 mod openapi;
 mod peer_access;
@@ -33,6 +34,7 @@ mod response;
 mod stats;
 mod target_list;
 mod targets;
+mod torrent;
 mod values;
 
 use std::net::IpAddr;
@@ -156,6 +158,7 @@ async fn read(
             objects::download(stores, sha256, (origin.client, request), query).await
         }
         Resource::Metalink(sha256) => metalink::show(api_request, permission, sha256, query).await,
+        Resource::Torrent(sha256) => torrent::show(api_request, permission, sha256, query).await,
         Resource::Objects => objects::list(admin, &permission.into_reader()?, query).await,
         Resource::Targets => targets::find(admin, permission, query).await,
         Resource::Pins => pins::list(admin, &permission.into_reader()?, query).await,

@@ -13,6 +13,7 @@ pub enum Resource {
     Objects,
     Object(Sha256),
     Metalink(Sha256),
+    Torrent(Sha256),
     Targets,
     Pins,
     Refresh,
@@ -71,9 +72,10 @@ impl Resource {
             }
             name => {
                 let object = name.strip_prefix("objects/sha256/").ok_or(UNKNOWN)?;
-                match object.strip_suffix("/metalink") {
-                    Some(hex) => Ok(Self::Metalink(objects::parse_digest(hex)?)),
-                    None => Ok(Self::Object(objects::parse_digest(object)?)),
+                match object.split_once('/') {
+                    Some((hex, "metalink")) => Ok(Self::Metalink(objects::parse_digest(hex)?)),
+                    Some((hex, "torrent")) => Ok(Self::Torrent(objects::parse_digest(hex)?)),
+                    _ => Ok(Self::Object(objects::parse_digest(object)?)),
                 }
             }
         }
@@ -86,6 +88,7 @@ impl Resource {
             Self::Objects | Self::Pins | Self::Catalog => "GET, HEAD, PUT, DELETE",
             Self::Object(_) | Self::Job(_) => "GET, HEAD, DELETE",
             Self::Metalink(_)
+            | Self::Torrent(_)
             | Self::Targets
             | Self::Incidents
             | Self::Stats
@@ -121,6 +124,10 @@ mod tests {
             ),
             Resource::Metalink(_) => {
                 let path = "/api/v1/objects/sha256/{sha256}/metalink";
+                (path, Some(Resource::Torrent(sha256)))
+            }
+            Resource::Torrent(_) => {
+                let path = "/api/v1/objects/sha256/{sha256}/torrent";
                 (path, Some(Resource::Targets))
             }
             Resource::Targets => ("/api/v1/targets", Some(Resource::Pins)),

@@ -24,11 +24,11 @@ fn published_object_gets_pieces() {
     let found: Vec<_> = list.digests().iter().map(ToString::to_string).collect();
     let wanted: Vec<_> = body.chunks(PIECE).map(sha256).collect();
     assert_eq!(found, wanted);
-    // Frame, and 32 bytes for each piece.
+    // Frame, and 32 and 20 bytes for each piece.
     let length = fs::metadata(list_of(&gateway, &body))
         .expect("it is stored")
         .len();
-    assert_eq!(length, 48 + 17 * 32);
+    assert_eq!(length, 48 + 17 * 52);
 }
 
 #[test]

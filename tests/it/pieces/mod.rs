@@ -6,3 +6,4 @@ mod downloads;
 mod lists;
 mod metalinks;
 mod stage;
+mod torrents;

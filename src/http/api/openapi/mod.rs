@@ -12,7 +12,7 @@ use utoipa::OpenApi;
 
 use super::{
     catalog, events, fetches, images, incidents, job_views, jobs, list_order, metalink, node,
-    node_records, nodes, objects, pins, refresh, stats, targets,
+    node_records, nodes, objects, pins, refresh, stats, targets, torrent,
 };
 use crate::http::error_response::Problem;
 use completion::Completion;
@@ -34,6 +34,7 @@ pub use pages::PATH;
         objects::download,
         objects::remove,
         metalink::show,
+        torrent::show,
         targets::find,
         targets::remove,
         catalog::search,

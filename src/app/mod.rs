@@ -128,7 +128,11 @@ async fn start(
     let admin = Arc::new(build_admin(&config, &services, &gateway)?);
     let images = Arc::new(open_images(&config, &gateway)?);
     let (cluster, cache) = (&services.cluster, &services.cache);
-    let copier = Arc::new(NodeCopier::new(Arc::clone(cluster), cache.clone()));
+    let copier = Arc::new(NodeCopier::new(
+        Arc::clone(cluster),
+        cache.clone(),
+        services.fetcher.peer_pieces(),
+    ));
     let jobs = start_jobs(&config, &admin, &images, &services, &copier).await?;
     let (live_page, page_feed) = open_page(&config, &facts).await?;
     let operator_services = OperatorServices {

@@ -283,6 +283,13 @@ impl Cluster {
         node.map(|node| node.bucket.clone()).unwrap_or_default()
     }
 
+    /// Returns the URL of the configuration of the peer that a URL leads to.
+    pub(super) fn peer_of(&self, at_peer: &Target) -> Option<Target> {
+        let peers = lock(&self.peers);
+        let found = peers.iter().find(|peer| is_below(at_peer, &peer.url));
+        found.map(|peer| peer.url.clone())
+    }
+
     /// Returns the link to the peer of a URL.
     pub(super) fn link_to(&self, at_peer: &Target) -> Option<Arc<Link>> {
         let peers = lock(&self.peers);

@@ -15,6 +15,7 @@ mod link_thread;
 mod mark;
 mod membership;
 mod node;
+mod offered_pieces;
 mod open_link;
 mod owner;
 mod owner_order;
@@ -35,6 +36,7 @@ pub use mark::{
 };
 pub use membership::{Cluster, ClusterParts, PeerView};
 pub use node::{NodeDocument, NodeIdentity};
+pub use offered_pieces::OfferedPieces;
 pub use open_link::{LINK_CONTENT, LINK_REQUEST};
 pub use owner::{WeightedNode, rank};
 pub use peer_client::{PeerClient, PeerObject};

@@ -2,6 +2,7 @@
 //!
 //! This file must not know what is copied. The main type is [`PeerClient`].
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,12 +12,13 @@ use tokio::time::{sleep, timeout};
 use super::mark::{MARK_FIELD, MarkedRequest, PROOF_FIELD, REFUSAL_FIELD};
 use super::membership::Cluster;
 use super::node::NodeDocument;
+use super::offered_pieces::{OfferedPieces, PIECES_PATH};
 use super::peer_error::PeerError;
 use super::peer_state::PeerState;
 use super::poll::base_of;
 use super::refusal::{Nonce, PeerRefusal};
-use crate::model::{Sha256, Target};
-use crate::origin::{Body, Method, OriginError, OriginRequest, Response};
+use crate::model::{PieceList, Sha256, Target};
+use crate::origin::{Body, ConnectionFault, Method, OriginError, OriginRequest, Response};
 
 /// Time without a byte after which the state of a peer counts. A ping or a poll of a busy node may
 /// fail while its bodies flow.
@@ -29,7 +31,7 @@ const MAX_DOCUMENT_BYTES: usize = 32 << 20;
 /// Bound on the text of an error of a peer, in bytes.
 const MAX_PROBLEM_BYTES: usize = 300;
 
-/// The API of one peer of the configuration.
+/// The API of one peer of the configuration. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PeerClient {
     cluster: Arc<Cluster>,
@@ -37,8 +39,8 @@ pub struct PeerClient {
 }
 
 /// Bytes of an object at a peer. The reader compares their digest.
-pub struct PeerObject<'a> {
-    client: &'a PeerClient,
+pub struct PeerObject {
+    client: PeerClient,
     body: Body,
 }
 
@@ -74,6 +76,15 @@ impl PeerClient {
         )
     }
 
+    /// Returns the client for the peer that a URL leads to.
+    #[must_use]
+    pub fn of_url(cluster: &Arc<Cluster>, at_peer: &Target) -> Option<Self> {
+        Some(Self {
+            url: cluster.peer_of(at_peer)?,
+            cluster: Arc::clone(cluster),
+        })
+    }
+
     /// Returns the base URL of the peer.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -96,6 +107,18 @@ impl PeerClient {
             }
         };
         timeout(limit, waiting).await.map_err(|_| self.silent())?
+    }
+
+    /// Returns the URL of an object at the peer.
+    #[must_use]
+    pub fn object_url(&self, sha256: Sha256) -> String {
+        format!("{}{}", self.url(), object_path(sha256))
+    }
+
+    /// Returns the error of a body that the peer has ended early.
+    #[must_use]
+    pub fn truncated(&self) -> PeerError {
+        self.failed(&ConnectionFault::Truncated.into())
     }
 
     /// Returns the facts about the peer. `None` if it does not answer now.
@@ -149,15 +172,12 @@ impl PeerClient {
     }
 
     async fn document(&self, method: Method, path_and_query: &str) -> Result<Vec<u8>, PeerError> {
-        let (response, nonce) = self.send(method, path_and_query).await?;
+        let (response, nonce) = self.send(method, path_and_query, None).await?;
         let proof = response.header(PROOF_FIELD).unwrap_or_default().to_owned();
         if response.status() != 200 {
             return Err(self.refused(response).await);
         }
-        let mut object = PeerObject {
-            client: self,
-            body: response.into_body(),
-        };
+        let mut object = self.body_of(response);
         let mut document = Vec::new();
         while let Some(bytes) = object.next().await? {
             if document.len() + bytes.len() > MAX_DOCUMENT_BYTES {
@@ -177,17 +197,50 @@ impl PeerClient {
     ///
     /// # Errors
     /// [`PeerError`].
-    pub async fn object(&self, sha256: Sha256) -> Result<Option<PeerObject<'_>>, PeerError> {
-        let path = format!("/api/v1/objects/sha256/{sha256}");
-        let (response, _) = self.send(Method::Get, &path).await?;
+    pub async fn object(&self, sha256: Sha256) -> Result<Option<PeerObject>, PeerError> {
+        let (response, _) = self.send(Method::Get, &object_path(sha256), None).await?;
         match response.status() {
-            200 => Ok(Some(PeerObject {
-                client: self,
-                body: response.into_body(),
-            })),
+            200 => Ok(Some(self.body_of(response))),
             404 => Ok(None),
             _ => Err(self.failed(&response.as_error())),
         }
+    }
+
+    /// Requests a part of an object of `size_bytes`.
+    ///
+    /// # Errors
+    /// [`PeerError`], also if the answer is another part.
+    pub async fn object_part(
+        &self,
+        sha256: Sha256,
+        part: Range<u64>,
+        size_bytes: u64,
+    ) -> Result<PeerObject, PeerError> {
+        let range = format!("bytes={}-{}", part.start, part.end.saturating_sub(1));
+        let path = object_path(sha256);
+        let (response, _) = self.send(Method::Get, &path, Some(range)).await?;
+        match response.status() {
+            206 if response.stated_range() == Some((part, size_bytes)) => {
+                Ok(self.body_of(response))
+            }
+            200..=299 => Err(PeerError::Invalid(self.url().to_owned())),
+            _ => Err(self.failed(&response.as_error())),
+        }
+    }
+
+    /// Requests the pieces of an object. Returns `None` if the peer has not computed them.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn pieces(&self, sha256: Sha256) -> Result<Option<PieceList>, PeerError> {
+        let document = self.get(&format!("{PIECES_PATH}?sha256={sha256}")).await?;
+        let invalid = || PeerError::Invalid(self.url().to_owned());
+        let offered: OfferedPieces = serde_json::from_slice(&document).map_err(|_| invalid())?;
+        offered.into_list().map_err(|_| invalid())
+    }
+
+    fn body_of(&self, response: Response) -> PeerObject {
+        PeerObject::new(self.clone(), response.into_body())
     }
 
     /// Sends a marked request to the process that the last poll has found.
@@ -195,6 +248,7 @@ impl PeerClient {
         &self,
         method: Method,
         path_and_query: &str,
+        range: Option<String>,
     ) -> Result<(Response, Nonce), PeerError> {
         let at_peer = Target::parse(&format!("{}{path_and_query}", self.url()));
         let at_peer = at_peer.map_err(|_| PeerError::Invalid(self.url().to_owned()))?;
@@ -212,8 +266,10 @@ impl PeerClient {
             target: path_and_query,
         };
         let mark = key.mark(request, SystemTime::now());
+        let mut headers = vec![(MARK_FIELD.to_owned(), mark.value.into_bytes())];
+        headers.extend(range.map(|range| ("range".to_owned(), range.into_bytes())));
         let request = OriginRequest {
-            headers: vec![(MARK_FIELD.to_owned(), mark.value.into_bytes())],
+            headers,
             follow_redirects: false,
             digest_expected: true,
             ..OriginRequest::new(method)
@@ -257,10 +313,7 @@ impl PeerClient {
     /// Returns the error for an error response, with its first line.
     async fn refused(&self, response: Response) -> PeerError {
         let error = response.as_error();
-        let mut object = PeerObject {
-            client: self,
-            body: response.into_body(),
-        };
+        let mut object = self.body_of(response);
         let mut document = Vec::new();
         while document.len() < MAX_PROBLEM_BYTES
             && let Ok(Some(bytes)) = object.next().await
@@ -283,14 +336,24 @@ impl PeerClient {
     }
 }
 
-impl PeerObject<'_> {
+impl PeerObject {
+    /// Creates the object of a response that a peer has sent.
+    #[must_use]
+    pub fn new(client: PeerClient, body: Body) -> Self {
+        Self { client, body }
+    }
+
     /// Returns the next bytes, or `None` at the end.
     ///
     /// # Errors
     /// [`PeerError`] if the peer ends or falls silent before.
     pub async fn next(&mut self) -> Result<Option<Bytes>, PeerError> {
-        let client = self.client;
+        let client = &self.client;
         let next = client.unless_silent(self.body.next()).await?;
         next.map_err(|error| client.failed(&error))
     }
+}
+
+fn object_path(sha256: Sha256) -> String {
+    format!("/api/v1/objects/sha256/{sha256}")
 }

@@ -13,6 +13,7 @@ use super::host_limits::HostPermit;
 use super::in_flight::FetchPurpose;
 use super::job::{self, FetchInput};
 use super::live_fetches::{FetchAim, FetchView};
+use super::pieces::PeerPieces;
 use super::revalidation::{self, ExchangeReader, SharedRequest};
 use super::shared_body::SharedBody;
 use super::state::{FetcherLimits, FetcherServices, FetcherState};
@@ -87,6 +88,12 @@ impl Fetcher {
         let reader = self.join_or_start(admitted, &ExpectedDigests::nothing())?;
         drop(reader);
         Ok(())
+    }
+
+    /// Returns the state of all bodies that come in pieces from peers.
+    #[must_use]
+    pub fn peer_pieces(&self) -> Arc<PeerPieces> {
+        Arc::clone(&self.state.peer_pieces)
     }
 
     /// Returns the peers that own a target before this node does. A request of a peer is never sent

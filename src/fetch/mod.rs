@@ -26,6 +26,7 @@ mod memory_overflow;
 mod moving_permit;
 mod multi_process;
 mod parent_cache;
+mod pieces;
 mod refetch;
 mod refresh;
 mod refusals;
@@ -49,6 +50,9 @@ pub use fetcher::{FetchLoad, Fetcher};
 pub use format_end::{FormatEnd, find_format_end};
 pub use host_circuits::OpenCircuit;
 pub use live_fetches::{FetchAim, FetchView};
+pub use pieces::{
+    NextSource, PeerPieces, PiecePlan, PieceSource, PieceSources, PiecedBody, SourceFailure,
+};
 pub use refresh::Refreshed;
 pub use revalidation::{
     ExchangeReader, FirstAnswer, SharedRequest, StoredObservation, StreamingResponse,

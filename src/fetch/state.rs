@@ -14,6 +14,7 @@ use super::host_circuits::HostCircuits;
 use super::host_limits::HostLimiter;
 use super::in_flight::InFlightMap;
 use super::live_fetches::LiveFetches;
+use super::pieces::PeerPieces;
 use super::refusals::DigestRefusals;
 use super::revalidation::ExchangeMap;
 use super::segments::SegmentHosts;
@@ -74,6 +75,7 @@ pub struct FetcherState {
     pub circuits: HostCircuits,
     pub host_limiter: HostLimiter,
     pub segment_hosts: SegmentHosts,
+    pub peer_pieces: Arc<PeerPieces>,
     /// Permits for bodies of peers. A peer may wait for a permit of this node, so these are apart.
     pub peer_limiter: HostLimiter,
     pub refresh_permits: Arc<Semaphore>,
@@ -100,6 +102,10 @@ impl FetcherState {
             peer_limiter: HostLimiter::new(max_in_flight, max_in_flight, share.clone()),
             host_limiter: HostLimiter::new(config.concurrency, config.per_host, share),
             segment_hosts: SegmentHosts::new(),
+            peer_pieces: Arc::new(PeerPieces::new(
+                Arc::clone(&services.cluster),
+                services.events.clone(),
+            )),
             circuits: HostCircuits::new(config.breaker_failures, config.breaker_cooldown.0),
             refresh_permits: Arc::new(Semaphore::new(MAX_REFRESHES)),
             counts: Arc::default(),

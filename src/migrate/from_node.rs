@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::sleep;
@@ -19,7 +20,8 @@ use super::placement::PlacedRecord;
 use crate::cache::{Cache, CacheError, CopyReport, TierCopy, TierPart};
 use crate::cluster::{Cluster, PeerClient, PeerError, PeerObject};
 use crate::disk::{DiskStore, IoClass, records};
-use crate::model::{ExpectedDigests, Hasher, Key, Record, RecordSet};
+use crate::fetch::{PeerPieces, PiecedBody};
+use crate::model::{ExpectedDigests, Hasher, Key, PieceList, Record, RecordSet};
 
 /// Records that all jobs together copy from other nodes at the same time.
 const MAX_COPIES: usize = 4;
@@ -78,6 +80,7 @@ impl From<CacheError> for NodeCopyError {
 pub struct NodeCopier {
     cluster: Arc<Cluster>,
     cache: Cache,
+    pieces: Arc<PeerPieces>,
     /// Permits of the records that are copied now.
     copies: Semaphore,
     /// Held while space is looked for and reserved, so that two copies do not find the same.
@@ -86,10 +89,11 @@ pub struct NodeCopier {
 
 impl NodeCopier {
     #[must_use]
-    pub fn new(cluster: Arc<Cluster>, cache: Cache) -> Self {
+    pub fn new(cluster: Arc<Cluster>, cache: Cache, pieces: Arc<PeerPieces>) -> Self {
         Self {
             cluster,
             cache,
+            pieces,
             copies: Semaphore::new(MAX_COPIES),
             reserving: Mutex::new(()),
         }
@@ -301,7 +305,7 @@ impl NodeCopier {
     async fn receive(
         &self,
         peer: &PeerClient,
-        mut object: PeerObject<'_>,
+        object: PeerObject,
         record: &Record,
     ) -> Result<TierCopy, NodeCopyError> {
         let sha256 = record.sha256;
@@ -316,6 +320,7 @@ impl NodeCopier {
                 staging => staging?,
             }
         };
+        let mut object = ObjectBody::new(&self.pieces, (peer, object), record);
         while let Some(bytes) = object.next().await? {
             match staging.append(bytes).await.map_err(CacheError::from) {
                 Err(error) if error.is_no_space() => return Ok(TierCopy::NoSpace),
@@ -331,6 +336,34 @@ impl NodeCopier {
         let size_bytes = sealed.size_bytes;
         self.cache.publish_recorded(sealed, record.clone()).await?;
         Ok(TierCopy::Copied { size_bytes })
+    }
+}
+
+/// Body of an object, from one peer or from all that have it.
+enum ObjectBody {
+    OnePeer(Box<PeerObject>),
+    Peers(Box<PiecedBody>),
+}
+
+impl ObjectBody {
+    fn new(
+        pieces: &Arc<PeerPieces>,
+        (peer, object): (&PeerClient, PeerObject),
+        record: &Record,
+    ) -> Self {
+        if !PieceList::is_for(record.size_bytes) {
+            return Self::OnePeer(object.into());
+        }
+        let first = (peer.clone(), object);
+        let body = PiecedBody::new(Arc::clone(pieces), first, record.sha256, record.size_bytes);
+        Self::Peers(body.into())
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, PeerError> {
+        match self {
+            Self::OnePeer(object) => object.next().await,
+            Self::Peers(body) => body.next().await,
+        }
     }
 }
 

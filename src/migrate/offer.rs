@@ -12,7 +12,7 @@ use crate::cache::{Cache, CacheError, TierPart};
 use crate::disk::pins::{self, Pin};
 use crate::disk::{DiskError, DiskStore, IoClass, records};
 use crate::model::record::rfc3339;
-use crate::model::{Key, Record, Sha256};
+use crate::model::{Key, PieceList, Record, Sha256};
 
 /// Bytes of records behind which a page ends.
 const PAGE_BYTES: usize = 1 << 20;
@@ -80,6 +80,17 @@ impl RecordOffer {
     ) -> Result<OfferedPage, CacheError> {
         let read = move |disk: &DiskStore| read_page(disk, part, after);
         Ok(self.cache.disk().run(IoClass::Maintenance, read).await?)
+    }
+
+    /// Returns the pieces of an object. `None` without the object, and until they are computed.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk fails.
+    pub async fn pieces_of(&self, sha256: Sha256) -> Result<Option<PieceList>, CacheError> {
+        match self.cache.admin().open_object(sha256).await? {
+            Some(object) => self.cache.pieces().of(&object).await,
+            None => Ok(None),
+        }
     }
 }
 

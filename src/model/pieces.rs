@@ -92,9 +92,15 @@ impl PieceList {
     /// Returns whether `bytes` are those of a piece.
     #[must_use]
     pub fn has(&self, at: usize, bytes: &[u8]) -> bool {
+        self.digests.get(at) == Some(&Self::digest_of(bytes))
+    }
+
+    /// Returns the digest of the bytes of a piece.
+    #[must_use]
+    pub fn digest_of(bytes: &[u8]) -> Sha256 {
         let mut hasher = plain_hasher();
         hasher.update(bytes);
-        self.digests.get(at) == Some(&hasher.finish().sha256)
+        hasher.finish().sha256
     }
 }
 

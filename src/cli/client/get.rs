@@ -14,11 +14,11 @@ use super::download::{Received, download_to, stream_to};
 use super::failure::Failure;
 use super::file_request::GatewayRequest;
 use super::piece_download::{PieceDisplay, PieceOutcome, download_pieces};
-use super::piece_sources::PieceSource;
 use super::progress::{FileBar, ProgressBars};
 use super::url_list::UrlArgs;
 use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, notice};
+use crate::fetch::PieceSource;
 use crate::model::WantedFile;
 
 #[derive(clap::Args)]

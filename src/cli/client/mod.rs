@@ -23,8 +23,6 @@ mod ls;
 mod ls_images;
 mod part_file;
 mod piece_download;
-mod piece_plan;
-mod piece_sources;
 mod progress;
 mod rm;
 pub mod spec;

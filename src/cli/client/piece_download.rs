@@ -18,10 +18,9 @@ use super::download::Received;
 use super::failure::Failure;
 use super::file_request::GatewayRequest;
 use super::part_file::PartFile;
-use super::piece_plan::PiecePlan;
-use super::piece_sources::{NextSource, PieceSource, PieceSources, SourceFailure};
 use super::progress::{FileBar, ProgressBars};
 use crate::cli::output::notice;
+use crate::fetch::{NextSource, PiecePlan, PieceSource, PieceSources, SourceFailure};
 use crate::metalink::Metalink;
 use crate::model::{Digests, Hasher, PieceList};
 

@@ -1,9 +1,10 @@
 //! Download of one body into the staging folder, over several attempts and sources.
 //!
-//! This file sends requests and checks the complete body. `receive` takes in the bytes, `split`
-//! decides whether they come over several connections, and `confirm` asks again for what a response
-//! did not state. The main type is [`Download`].
+//! This file sends requests and checks the complete body. `receive` takes in the bytes, `chunks`
+//! and `split` decide whether they come over several connections, and `confirm` asks again for what
+//! a response did not state. The main type is [`Download`].
 
+mod chunks;
 mod confirm;
 mod from_peer;
 mod receive;

@@ -4,12 +4,12 @@
 use bytes::Bytes;
 
 use super::Download;
+use super::chunks::BodyChunks;
 use super::from_peer::{is_peer, peer_is_silent, wait_silent};
-use super::split::{distrust_ranges, split_plan};
+use super::split::distrust_ranges;
 use crate::fetch::FetchError;
 use crate::fetch::content_encoding::CodingCheck;
 use crate::fetch::resume::READ_PIECE_BYTES;
-use crate::fetch::segments::SplitBody;
 use crate::model::{FileType, WrongFile};
 use crate::origin::{ConnectionFault, OriginError, ProtocolFault, Response};
 use crate::policy::PolicyDenied;
@@ -22,14 +22,15 @@ impl Download<'_> {
         start: u64,
     ) -> Result<(), FetchError> {
         let limit = self.state.policy.max_object_size();
-        let plan = split_plan(self, &response, start);
-        let mut chunks = SplitBody::new(response.into_body(), start, plan);
+        let mut chunks = BodyChunks::of(self, response, start);
         let mut position = start;
         loop {
             let received = tokio::select! {
                 biased;
                 received = chunks.next() => received,
-                () = wait_silent(self.state, self.source) => return Err(peer_is_silent().into()),
+                () = wait_silent(self.state, self.source), if !chunks.is_from_peers() => {
+                    return Err(peer_is_silent().into());
+                }
             };
             let received = received.inspect_err(|error| distrust_ranges(self.body.as_mut(), error));
             let Some(bytes) = received? else {

@@ -19,6 +19,7 @@ mod list_order;
 mod list_part;
 mod metalink;
 mod node;
+mod node_pieces;
 mod node_records;
 mod nodes;
 mod object_document;
@@ -129,6 +130,7 @@ async fn read_for_peer(
             node_records::pull_for_peer(service, peer, query).await
         }
         Resource::NodeRecords => node_records::show_to_peer(service, peer, query).await,
+        Resource::NodePieces => node_pieces::show_to_peer(service, peer, query).await,
         Resource::Object(sha256) => objects::send_to_peer(api_request, sha256, query).await,
         _ => Err(AdminError::MethodNotAllowed(resource.methods())),
     }
@@ -171,6 +173,9 @@ async fn read(
         Resource::Node => node::show(service, &permission.into_reader()?, query),
         Resource::NodeRecords => {
             node_records::list(service, &permission.into_operator()?, query).await
+        }
+        Resource::NodePieces => {
+            node_pieces::show(service, &permission.into_operator()?, query).await
         }
         Resource::Nodes => nodes::list(service, &permission.into_reader()?, query),
         Resource::Images => {

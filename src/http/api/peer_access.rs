@@ -25,7 +25,7 @@ pub fn peer_of(
     let request = api_request.request;
     let is_open = matches!(
         resource,
-        Resource::Node | Resource::NodeRecords | Resource::Object(_)
+        Resource::Node | Resource::NodeRecords | Resource::NodePieces | Resource::Object(_)
     );
     let is_allowed = match *request.method() {
         Method::GET | Method::HEAD => true,

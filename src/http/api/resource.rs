@@ -23,6 +23,8 @@ pub enum Resource {
     Node,
     /// Records that peers copy.
     NodeRecords,
+    /// Pieces of an object that peers copy.
+    NodePieces,
     /// Whether this node owns targets.
     Draining,
     Nodes,
@@ -60,6 +62,7 @@ impl Resource {
             "stats" => Ok(Self::Stats),
             "node" => Ok(Self::Node),
             "node/records" => Ok(Self::NodeRecords),
+            "node/pieces" => Ok(Self::NodePieces),
             "node/draining" => Ok(Self::Draining),
             "nodes" => Ok(Self::Nodes),
             "images" => Ok(Self::Images),
@@ -93,6 +96,7 @@ impl Resource {
             | Self::Incidents
             | Self::Stats
             | Self::Node
+            | Self::NodePieces
             | Self::Nodes
             | Self::Images
             | Self::Fetches
@@ -136,7 +140,8 @@ mod tests {
             Resource::Incidents => ("/api/v1/incidents", Some(Resource::Stats)),
             Resource::Stats => ("/api/v1/stats", Some(Resource::Node)),
             Resource::Node => ("/api/v1/node", Some(Resource::NodeRecords)),
-            Resource::NodeRecords => ("/api/v1/node/records", Some(Resource::Draining)),
+            Resource::NodeRecords => ("/api/v1/node/records", Some(Resource::NodePieces)),
+            Resource::NodePieces => ("/api/v1/node/pieces", Some(Resource::Draining)),
             Resource::Draining => ("/api/v1/node/draining", Some(Resource::Nodes)),
             Resource::Nodes => ("/api/v1/nodes", Some(Resource::Images)),
             Resource::Images => ("/api/v1/images", Some(Resource::Fetches)),

@@ -86,6 +86,9 @@ impl Registry {
                 Some("name") if path == "/api/v1/catalog" => query.push("name=x".to_owned()),
                 Some("list") => query.push(format!("list={}", self.imported_list(sample))),
                 Some("keys") => query.push(format!("keys={digest}")),
+                Some("sha256") if path == "/api/v1/node/pieces" => {
+                    query.push(format!("sha256={digest}"));
+                }
                 Some("follow") => query.push("follow=false".to_owned()),
                 _ => {}
             }

@@ -5,5 +5,6 @@ mod aria2;
 mod downloads;
 mod lists;
 mod metalinks;
+mod nodes;
 mod stage;
 mod torrents;

@@ -12,7 +12,7 @@ use utoipa::OpenApi;
 
 use super::{
     catalog, events, fetches, images, incidents, job_views, jobs, list_order, metalink, node,
-    node_records, nodes, objects, pins, refresh, stats, targets, torrent,
+    node_pieces, node_records, nodes, objects, pins, refresh, stats, targets, torrent,
 };
 use crate::http::error_response::Problem;
 use completion::Completion;
@@ -55,6 +55,7 @@ pub use pages::PATH;
         node::show,
         node_records::list,
         node_records::pull,
+        node_pieces::show,
         node::start_draining,
         node::end_draining,
         nodes::list,

@@ -67,17 +67,25 @@ impl PieceSources {
     }
 
     /// Returns the sources for reports.
+    #[must_use]
     pub fn into_all(self) -> Vec<PieceSource> {
         self.0
     }
 
     /// Returns the URL of a source without credentials.
+    #[must_use]
     pub fn shown_url(&self, at: usize) -> String {
         self.0[at].shown_url()
     }
 
+    #[must_use]
     pub fn url(&self, at: usize) -> &str {
         &self.0[at].url
+    }
+
+    /// Counts a connection to a source that was opened before.
+    pub fn begin(&mut self, at: usize) {
+        self.0[at].connections += 1;
     }
 
     /// Chooses the source with the fewest connections, and of those the best.
@@ -140,6 +148,7 @@ impl PieceSources {
 
 impl PieceSource {
     /// Returns the URL without credentials.
+    #[must_use]
     pub fn shown_url(&self) -> String {
         Target::redact(&self.url)
     }

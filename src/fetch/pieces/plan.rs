@@ -8,8 +8,11 @@ use std::ops::Range;
 /// Longest run of pieces in one request.
 const MAX_RUN: usize = 8;
 
-/// Connections that fetch one piece at the same time, when no other piece is left.
-const MAX_CLAIMS: u8 = 2;
+/// State of a piece that no connection fetches.
+const UNCLAIMED: PieceState = PieceState::Missing(0);
+
+/// State of a piece that one connection fetches. When no other piece is left, a second one may.
+const SLOW: PieceState = PieceState::Missing(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PieceState {
@@ -31,6 +34,7 @@ pub struct PiecePlan {
 
 impl PiecePlan {
     /// Creates the plan of a file of which nothing is present.
+    #[must_use]
     pub fn new(pieces: usize, connections: usize) -> Self {
         Self {
             pieces: vec![PieceState::Missing(0); pieces],
@@ -43,21 +47,32 @@ impl PiecePlan {
     /// Claims the next pieces that no connection fetches. If there are none, claims one that a slow
     /// connection fetches alone. Returns `None` if nothing is left to do.
     pub fn claim(&mut self) -> Option<Range<usize>> {
-        let first = self.position_of(PieceState::Missing(0));
-        let Some(first) = first else {
-            // The end of the file comes last, and its connections have begun last.
-            let alone = (1..MAX_CLAIMS).find_map(|claims| {
-                let is_slow = |state: &PieceState| *state == PieceState::Missing(claims);
-                self.pieces.iter().rposition(is_slow)
-            });
-            return alone.map(|at| self.claim_range(at..at + 1));
-        };
+        // The end of the file comes last, and its connections have begun last.
+        self.claim_unclaimed(self.pieces.len(), MAX_RUN)
+            .or_else(|| {
+                let is_slow = |state: &PieceState| *state == SLOW;
+                let at = self.pieces.iter().rposition(is_slow)?;
+                Some(self.claim_range(at..at + 1))
+            })
+    }
+
+    /// Claims at most `longest` pieces of those before `end` that no connection fetches. If there
+    /// are none, claims the first that a slow connection fetches alone, because all others wait for
+    /// that one.
+    pub fn claim_before(&mut self, end: usize, longest: usize) -> Option<Range<usize>> {
+        let end = end.min(self.pieces.len());
+        self.claim_unclaimed(end, longest).or_else(|| {
+            let at = self.position_of(SLOW).filter(|at| *at < end)?;
+            Some(self.claim_range(at..at + 1))
+        })
+    }
+
+    fn claim_unclaimed(&mut self, end: usize, longest: usize) -> Option<Range<usize>> {
+        let first = self.position_of(UNCLAIMED).filter(|first| *first < end)?;
         // Runs get shorter towards the end, so that all connections end at the same time.
-        let longest = (self.missing / (2 * self.connections)).clamp(1, MAX_RUN);
-        let rest = self.pieces[first..].iter().take(longest);
-        let length = rest
-            .take_while(|state| **state == PieceState::Missing(0))
-            .count();
+        let longest = (self.missing / (2 * self.connections)).clamp(1, longest);
+        let rest = self.pieces[first..end].iter().take(longest);
+        let length = rest.take_while(|state| **state == UNCLAIMED).count();
         Some(self.claim_range(first..first + length))
     }
 
@@ -92,16 +107,19 @@ impl PiecePlan {
     }
 
     /// Whether a piece is complete.
+    #[must_use]
     pub fn has(&self, at: usize) -> bool {
         self.pieces[at] == PieceState::Done
     }
 
     /// Whether all pieces are complete.
+    #[must_use]
     pub fn is_complete(&self) -> bool {
         self.missing == 0
     }
 
     /// Returns the number of complete pieces at the beginning of the file.
+    #[must_use]
     pub fn prefix(&self) -> usize {
         self.prefix
     }
@@ -142,5 +160,16 @@ mod tests {
         assert_eq!(plan.claim(), Some(1..2));
         assert!(plan.complete(1) && plan.complete(0));
         assert!(plan.is_complete() && plan.prefix() == 2 && plan.claim().is_none());
+    }
+
+    #[test]
+    fn claims_end_before_a_bound() {
+        let mut plan = PiecePlan::new(100, 2);
+        assert_eq!(plan.claim_before(3, 2), Some(0..2));
+        assert_eq!(plan.claim_before(3, 2), Some(2..3));
+        // The first piece holds up the others.
+        assert_eq!(plan.claim_before(3, 2), Some(0..1));
+        assert!(plan.complete(0));
+        assert_eq!(plan.claim_before(4, 2), Some(3..4));
     }
 }

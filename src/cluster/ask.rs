@@ -8,6 +8,7 @@ use super::link::MAX_SILENCE;
 use super::mark::{ClusterKey, MARK_FIELD, MarkedRequest, PROOF_FIELD, REFUSAL_FIELD};
 use super::membership::Cluster;
 use super::refusal::{Nonce, PeerRefusal};
+use super::traffic::SENDER_FIELD;
 use crate::model::Target;
 use crate::origin::{
     ConnectionFault, Method, OriginError, OriginRequest, ProtocolFault, Response, TimeoutPhase,
@@ -36,10 +37,10 @@ enum PeerAnswer {
     Undecided(OriginError),
 }
 
-/// Field of a marked request, and its nonce.
+/// Fields of a marked request, and its nonce.
 #[derive(Debug)]
 pub struct MarkedHeaders {
-    pub field: (String, Vec<u8>),
+    pub fields: [(String, Vec<u8>); 2],
     pub nonce: Nonce,
 }
 
@@ -92,7 +93,7 @@ impl Cluster {
             ..OriginRequest::new(Method::Other(FETCH_METHOD.to_owned()))
         };
         let marked = self.mark_for(peer.target(), FETCH_METHOD, target)?;
-        request.headers.push(marked.field);
+        request.headers.extend(marked.fields);
         let asked = self.origin.request(peer.admitted(), request);
         let silent = || Err(ConnectionFault::Timeout(TimeoutPhase::Response).into());
         let answer = tokio::select! {
@@ -152,9 +153,16 @@ impl Cluster {
         };
         let mark = key.mark(request, SystemTime::now());
         Ok(MarkedHeaders {
-            field: (MARK_FIELD.to_owned(), mark.value.into_bytes()),
+            fields: self.marked_fields(mark.value),
             nonce: mark.nonce,
         })
+    }
+
+    /// Returns the fields of a request with this mark.
+    pub(super) fn marked_fields(&self, mark: String) -> [(String, Vec<u8>); 2] {
+        let sender = self.own().id.clone();
+        [(MARK_FIELD, mark), (SENDER_FIELD, sender)]
+            .map(|(name, value)| (name.to_owned(), value.into_bytes()))
     }
 
     /// Checks that an answer to the request with this nonce comes from a node with the secret.

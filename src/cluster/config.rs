@@ -103,3 +103,10 @@ fn base_url(key: &str, url: &str) -> Result<Target, ConfigError> {
 fn invalid(key: &str, reason: &dyn Display) -> ConfigError {
     ConfigError::new(format!("cluster.{key}"), reason)
 }
+
+/// Returns whether a URL is one below a base URL.
+pub fn is_below(url: &Target, base: &Target) -> bool {
+    let base = base.as_str().trim_end_matches('/');
+    let rest = url.as_str().strip_prefix(base);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}

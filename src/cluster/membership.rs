@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::config::ClusterSettings;
+use super::config::{ClusterSettings, is_below};
 use super::drain::DrainState;
 use super::known_holders::KnownHolders;
 use super::link::Link;
@@ -19,6 +19,7 @@ use super::owner::{WeightedNode, rank};
 use super::owner_order::{OwnerCandidate, OwnerOrder};
 use super::peer_state::PeerState;
 use super::refusal::PeerRefusal;
+use super::traffic::{PeerTraffic, TrafficReading};
 use crate::dial::Dialer;
 use crate::model::{Counter, Key, Target, lock};
 use crate::origin::Origin;
@@ -57,6 +58,7 @@ struct Peer {
     needs_wake: bool,
     node: Option<NodeDocument>,
     link: Arc<Link>,
+    traffic: Arc<PeerTraffic>,
 }
 
 /// Parts that the cluster uses.
@@ -78,6 +80,7 @@ pub struct PeerView {
     pub(super) needs_wake: bool,
     /// The last document of the peer. `None` before the first one.
     pub node: Option<NodeDocument>,
+    pub traffic: TrafficReading,
 }
 
 impl Cluster {
@@ -106,6 +109,7 @@ impl Cluster {
             needs_wake: false,
             node: None,
             link: Arc::new(Link::new(Arc::clone(&awake))),
+            traffic: Arc::default(),
         };
         Self {
             links: key
@@ -181,6 +185,7 @@ impl Cluster {
             since: peer.since,
             needs_wake: peer.needs_wake || !peer.state.was_found(),
             node: peer.node.clone(),
+            traffic: peer.traffic.read(),
         };
         lock(&self.peers).iter().map(view).collect()
     }
@@ -269,32 +274,47 @@ impl Cluster {
 
     /// Returns the random number of the process that was found at a URL.
     pub(super) fn run_of(&self, at_peer: &Target) -> Option<String> {
+        self.at(at_peer, |peer| Some(peer.node.as_ref()?.run.clone()))?
+    }
+
+    /// Returns a fact about the peer of a URL.
+    fn at<T>(&self, at_peer: &Target, fact: impl FnOnce(&Peer) -> T) -> Option<T> {
         let peers = lock(&self.peers);
-        let peer = peers.iter().find(|peer| is_below(at_peer, &peer.url))?;
-        peer.node.as_ref().map(|node| node.run.clone())
+        let mut found = peers.iter().filter(|peer| is_below(at_peer, &peer.url));
+        found.next().map(fact)
     }
 
     /// Returns the identity of the bucket of the peer of a URL. Empty if there is none.
     #[must_use]
     pub fn bucket_of(&self, at_peer: &Target) -> String {
-        let peers = lock(&self.peers);
-        let peer = peers.iter().find(|peer| is_below(at_peer, &peer.url));
-        let node = peer.and_then(|peer| peer.node.as_ref());
-        node.map(|node| node.bucket.clone()).unwrap_or_default()
+        let bucket = |peer: &Peer| Some(peer.node.as_ref()?.bucket.clone());
+        self.at(at_peer, bucket).flatten().unwrap_or_default()
     }
 
     /// Returns the URL of the configuration of the peer that a URL leads to.
     pub(super) fn peer_of(&self, at_peer: &Target) -> Option<Target> {
+        self.at(at_peer, |peer| peer.url.clone())
+    }
+
+    /// Returns the counts of the peer of a URL.
+    pub(super) fn traffic_of(&self, at_peer: &Target) -> Option<Arc<PeerTraffic>> {
+        self.at(at_peer, |peer| Arc::clone(&peer.traffic))
+    }
+
+    /// Returns the counts of the peer that has stated this identity.
+    #[must_use]
+    pub fn traffic_with(&self, id: &str) -> Option<Arc<PeerTraffic>> {
         let peers = lock(&self.peers);
-        let found = peers.iter().find(|peer| is_below(at_peer, &peer.url));
-        found.map(|peer| peer.url.clone())
+        let is_meant = |peer: &&Peer| peer.node.as_ref().is_some_and(|node| node.id == id);
+        peers
+            .iter()
+            .find(is_meant)
+            .map(|peer| Arc::clone(&peer.traffic))
     }
 
     /// Returns the link to the peer of a URL.
     pub(super) fn link_to(&self, at_peer: &Target) -> Option<Arc<Link>> {
-        let peers = lock(&self.peers);
-        let found = peers.iter().find(|peer| is_below(at_peer, &peer.url));
-        found.map(|peer| Arc::clone(&peer.link))
+        self.at(at_peer, |peer| Arc::clone(&peer.link))
     }
 
     /// Answers the pings of a peer on its connection. Returns `None` if this node has no links.
@@ -372,11 +392,4 @@ impl Cluster {
             _ => tracing::warn!(peer, name, version, "{text}"),
         }
     }
-}
-
-/// Returns whether a URL is one below a base URL.
-fn is_below(url: &Target, base: &Target) -> bool {
-    let base = base.as_str().trim_end_matches('/');
-    let rest = url.as_str().strip_prefix(base);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

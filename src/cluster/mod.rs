@@ -25,6 +25,7 @@ mod peer_state;
 mod poll;
 mod refusal;
 mod replay;
+mod traffic;
 
 pub use ask::{FETCH_METHOD, MarkedHeaders, ORIGIN_TAG_FIELD, proven_content};
 pub use config::{ClusterSettings, Config};
@@ -44,3 +45,4 @@ pub use peer_error::PeerError;
 pub use peer_state::PeerState;
 pub use poll::{NODE_PATH, POLL_REQUEST, WAKE_FIELD};
 pub use refusal::{Nonce, PeerRefusal};
+pub use traffic::{PeerTraffic, SENDER_FIELD, TrafficReading};

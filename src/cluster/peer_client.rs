@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
-use super::mark::{MARK_FIELD, MarkedRequest, PROOF_FIELD, REFUSAL_FIELD};
+use super::mark::{MarkedRequest, PROOF_FIELD, REFUSAL_FIELD};
 use super::membership::Cluster;
 use super::node::NodeDocument;
 use super::offered_pieces::{OfferedPieces, PIECES_PATH};
@@ -17,6 +17,7 @@ use super::peer_error::PeerError;
 use super::peer_state::PeerState;
 use super::poll::base_of;
 use super::refusal::{Nonce, PeerRefusal};
+use super::traffic::PeerTraffic;
 use crate::model::{PieceList, Sha256, Target};
 use crate::origin::{Body, ConnectionFault, Method, OriginError, OriginRequest, Response};
 
@@ -42,6 +43,7 @@ pub struct PeerClient {
 pub struct PeerObject {
     client: PeerClient,
     body: Body,
+    traffic: Option<Arc<PeerTraffic>>,
 }
 
 impl PeerClient {
@@ -266,7 +268,7 @@ impl PeerClient {
             target: path_and_query,
         };
         let mark = key.mark(request, SystemTime::now());
-        let mut headers = vec![(MARK_FIELD.to_owned(), mark.value.into_bytes())];
+        let mut headers = self.cluster.marked_fields(mark.value).to_vec();
         headers.extend(range.map(|range| ("range".to_owned(), range.into_bytes())));
         let request = OriginRequest {
             headers,
@@ -340,7 +342,11 @@ impl PeerObject {
     /// Creates the object of a response that a peer has sent.
     #[must_use]
     pub fn new(client: PeerClient, body: Body) -> Self {
-        Self { client, body }
+        Self {
+            traffic: client.cluster.traffic_of(&client.url),
+            client,
+            body,
+        }
     }
 
     /// Returns the next bytes, or `None` at the end.
@@ -350,7 +356,11 @@ impl PeerObject {
     pub async fn next(&mut self) -> Result<Option<Bytes>, PeerError> {
         let client = &self.client;
         let next = client.unless_silent(self.body.next()).await?;
-        next.map_err(|error| client.failed(&error))
+        let bytes = next.map_err(|error| client.failed(&error))?;
+        if let (Some(traffic), Some(bytes)) = (&self.traffic, &bytes) {
+            traffic.add_received(bytes.len() as u64);
+        }
+        Ok(bytes)
     }
 }
 

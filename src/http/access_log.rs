@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use actix_web::http::header::{HeaderMap, USER_AGENT};
 
 use super::response_facts::{BodySender, ResponseFacts};
+use crate::cluster::PeerTraffic;
 use crate::metrics::{
     Delivery, EndedRequest, Label as _, Outcome, RequestCounts, RequestEndpoint, TransferEnd,
 };
@@ -78,6 +79,8 @@ pub struct RequestLog {
     status: Cell<u16>,
     /// Text of the error response, without secrets.
     error: RefCell<Option<String>>,
+    /// Counts of the peer that has sent the request.
+    peer: Option<Arc<PeerTraffic>>,
 }
 
 impl Drop for RequestLog {
@@ -120,6 +123,7 @@ impl RequestLog {
             is_written: Cell::new(false),
             status: Cell::new(CLIENT_CLOSED_REQUEST),
             error: RefCell::default(),
+            peer: None,
         }
     }
 
@@ -142,6 +146,11 @@ impl RequestLog {
             agent[..end].clone_into(&mut self.user_agent);
         }
         self
+    }
+
+    /// Records that a peer has sent the request.
+    pub fn set_peer(&mut self, peer: Option<Arc<PeerTraffic>>) {
+        self.peer = peer;
     }
 
     /// Records that the request is inside an intercepted `CONNECT`, or is that `CONNECT`.
@@ -226,6 +235,9 @@ impl RequestLog {
             duration,
         };
         self.counts.record(&request);
+        if let Some(peer) = &self.peer {
+            peer.add_sent(request.sent_bytes);
+        }
         // Operators and monitoring systems cost nothing.
         if !is_own(self.endpoint) {
             let client = ClientNet::from_address(self.client);

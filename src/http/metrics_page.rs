@@ -22,7 +22,8 @@ use crate::gateway::RequestError;
 use crate::jobs::ScrubRound;
 use crate::limits::PoolLevel;
 use crate::metrics::{
-    Circuit, Gauges, MetricsFormat, Pool, PoolGauges, ProcessGauges, StorageGauges, render,
+    Circuit, Gauges, MetricsFormat, PeerTrafficCounts, Pool, PoolGauges, ProcessGauges,
+    StorageGauges, render,
 };
 
 /// Path of the page at the gateway port.
@@ -110,6 +111,7 @@ pub async fn read_gauges(service: &HttpService, usage: Option<&DiskUsage>) -> Ga
         open_notices: incidents.notices as u64,
         peers: peers(service),
         peer_refusals: peer_refusals(service),
+        peer_traffic: peer_traffic(service),
         lost_log_lines: service.reports.log.lost_lines(),
         process: process.ok().flatten(),
     }
@@ -132,6 +134,16 @@ fn peer_refusals(service: &HttpService) -> Vec<(&'static str, u64)> {
     refusals
         .map(|(reason, count)| (reason.as_str(), count))
         .into()
+}
+
+fn peer_traffic(service: &HttpService) -> Vec<PeerTrafficCounts> {
+    let peers = service.cluster.peers().into_iter();
+    let counts = peers.map(|peer| PeerTrafficCounts {
+        peer: peer.url.redacted(),
+        received_bytes: peer.traffic.received_bytes,
+        sent_bytes: peer.traffic.sent_bytes,
+    });
+    counts.collect()
 }
 
 fn pools(service: &HttpService) -> Vec<(Pool, PoolGauges)> {

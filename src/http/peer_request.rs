@@ -3,7 +3,9 @@
 //! A peer proves the secret by a mark. It then needs no login, gets the bytes from this node only,
 //! and a proof of the head of each answer.
 
-use actix_web::http::header::{HeaderName, HeaderValue};
+use std::sync::Arc;
+
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -14,7 +16,8 @@ use super::request_guard::RequestGuard;
 use super::responder::Responder;
 use super::state::HttpService;
 use crate::cluster::{
-    FETCH_METHOD, MARK_FIELD, MarkedRequest, PROOF_FIELD, PeerProof, proven_content,
+    FETCH_METHOD, MARK_FIELD, MarkedRequest, PROOF_FIELD, PeerProof, PeerTraffic, SENDER_FIELD,
+    proven_content,
 };
 use crate::gateway::{
     CacheRequest, ClientRedirects, Endpoint, FileDelivery, PrefixedUrl, RequestError, RequestMethod,
@@ -27,6 +30,12 @@ use crate::policy::Requester;
 /// Returns whether a request states that it comes from a node of the cluster.
 pub fn has_mark(request: &HttpRequest, service: &HttpService) -> bool {
     service.cluster.key().is_some() && request.headers().contains_key(MARK_FIELD)
+}
+
+/// Returns the counts of the peer that has sent a request, whose mark was checked.
+pub fn sender_of(headers: &HeaderMap, service: &HttpService) -> Option<Arc<PeerTraffic>> {
+    let id = single(headers, SENDER_FIELD)?;
+    service.cluster.traffic_with(id)
 }
 
 /// Request of a peer whose mark was checked.
@@ -65,6 +74,7 @@ pub async fn serve(
             return responder.send_error(&denied.unwrap_or(error));
         }
     };
+    let responder = responder.counted_for(sender_of(request.headers(), service));
     let target = cache_request.target.clone();
     let mut response = if *request.method() == Method::POST {
         match service.gateway.accept_peer(&cache_request).await {

@@ -2,6 +2,8 @@
 //!
 //! The main type is [`Responder`].
 
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::access_log::RequestLog;
@@ -15,6 +17,7 @@ use super::response_context::{ErrorForm, ResponseContext};
 use super::response_facts::outcome_of_error;
 use super::state::HttpService;
 use crate::admin::AdminError;
+use crate::cluster::PeerTraffic;
 use crate::gateway::{CacheRequest, ClientDownload, Endpoint, Gateway, RequestError};
 use crate::metrics::Outcome;
 use crate::registry::RegistryErrorCode;
@@ -49,6 +52,12 @@ impl<'a> Responder<'a> {
     /// Returns the responder for a request of a node of the cluster.
     pub fn for_peer(mut self) -> Self {
         self.context.is_for_peer = true;
+        self
+    }
+
+    /// Counts the bytes of the response for the peer that gets them.
+    pub fn counted_for(mut self, peer: Option<Arc<PeerTraffic>>) -> Self {
+        self.log.set_peer(peer);
         self
     }
 

@@ -80,8 +80,18 @@ pub struct Gauges {
     /// cluster.
     pub peers: Vec<(&'static str, u64)>,
     pub peer_refusals: Vec<(&'static str, u64)>,
+    pub peer_traffic: Vec<PeerTrafficCounts>,
     /// Log lines that were lost since the start of the process.
     pub lost_log_lines: u64,
     /// `None` if the kernel does not show it.
     pub process: Option<ProcessGauges>,
+}
+
+/// Bytes of bodies between this node and a peer of the configuration.
+#[derive(Debug, Clone)]
+pub struct PeerTrafficCounts {
+    /// URL of the configuration.
+    pub peer: String,
+    pub received_bytes: u64,
+    pub sent_bytes: u64,
 }

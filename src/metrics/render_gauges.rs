@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::gauges::{Gauges, Pool, PoolGauges, StorageGauges};
+use super::gauges::{Gauges, PeerTrafficCounts, Pool, PoolGauges, StorageGauges};
 use super::label::Label as _;
 use super::page::{Labels, MetricFamily, MetricsPage};
 use super::process::ProcessGauges;
@@ -94,7 +94,21 @@ fn write_peers(page: &mut MetricsPage<'_>, gauges: &Gauges) -> fmt::Result {
     page.counters(
         refusals,
         series.map(|(reason, count)| (vec![("reason", *reason)], *count)),
-    )
+    )?;
+    let traffic = |value: fn(&PeerTrafficCounts) -> u64| {
+        let counts = gauges.peer_traffic.iter();
+        counts.map(move |peer| (vec![("peer", peer.peer.as_str())], value(peer)))
+    };
+    let received = MetricFamily {
+        name: "millpond_cluster_received_bytes",
+        help: "Bytes of bodies that each peer of the configuration has sent to this node.",
+    };
+    page.counters(received, traffic(|peer| peer.received_bytes))?;
+    let sent = MetricFamily {
+        name: "millpond_cluster_sent_bytes",
+        help: "Bytes of bodies that this node has sent to each peer of the configuration.",
+    };
+    page.counters(sent, traffic(|peer| peer.sent_bytes))
 }
 
 fn write_pools(page: &mut MetricsPage<'_>, pools: &[(Pool, PoolGauges)]) -> fmt::Result {

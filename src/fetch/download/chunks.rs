@@ -17,6 +17,7 @@ use crate::origin::{ConnectionFault, OriginError, Response};
 pub enum BodyChunks<'a> {
     /// The source of the response, also in ranges.
     OneSource(Box<SplitBody<'a>>),
+    OnePeer(Box<PeerObject>),
     /// All peers that have the object.
     Peers(Box<PiecedBody>),
 }
@@ -24,13 +25,17 @@ pub enum BodyChunks<'a> {
 impl<'a> BodyChunks<'a> {
     /// Creates the body of a response, whose first byte is at `start`.
     pub fn of(download: &Download<'a>, response: Response, start: u64) -> Self {
-        if let Some((peer, size_bytes)) = sending_peer(download, &response, start)
-            && let Some(sha256) = download.stated_digest
+        let state = download.state;
+        if let Some(source) = download.source.filter(|source| is_peer(source))
+            && let Some(peer) = PeerClient::of_url(&state.cluster, source.target())
         {
-            let first = PeerObject::new(peer.clone(), response.into_body());
-            let pieces = Arc::clone(&download.state.peer_pieces);
-            let body = PiecedBody::new(pieces, (peer, first), sha256, size_bytes);
-            return Self::Peers(body.into());
+            let size_bytes = pieced_bytes(&response, start);
+            let body = PeerObject::new(peer.clone(), response.into_body());
+            let Some((size_bytes, sha256)) = size_bytes.zip(download.stated_digest) else {
+                return Self::OnePeer(body.into());
+            };
+            let pieces = Arc::clone(&state.peer_pieces);
+            return Self::Peers(PiecedBody::new(pieces, (peer, body), sha256, size_bytes).into());
         }
         let plan = split_plan(download, &response, start);
         Self::OneSource(SplitBody::new(response.into_body(), start, plan).into())
@@ -43,13 +48,14 @@ impl<'a> BodyChunks<'a> {
     pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
         match self {
             Self::OneSource(body) => body.next().await,
+            Self::OnePeer(body) => body.next().await.map_err(error_of),
             Self::Peers(body) => body.next().await.map_err(error_of),
         }
     }
 
     /// Returns whether the body has peers as sources, whose silence it finds by itself.
     pub fn is_from_peers(&self) -> bool {
-        matches!(self, Self::Peers(_))
+        matches!(self, Self::OnePeer(_) | Self::Peers(_))
     }
 
     /// Returns whether a part came from a response that was not compared with the bytes before.
@@ -57,22 +63,16 @@ impl<'a> BodyChunks<'a> {
     pub fn is_split(&self) -> bool {
         match self {
             Self::OneSource(body) => body.is_split(),
-            Self::Peers(_) => false,
+            Self::OnePeer(_) | Self::Peers(_) => false,
         }
     }
 }
 
-/// Returns the peer that sends a large object from its beginning, and the size of the object.
-fn sending_peer(
-    download: &Download<'_>,
-    response: &Response,
-    start: u64,
-) -> Option<(PeerClient, u64)> {
-    let source = download.source.filter(|source| is_peer(source))?;
+/// Returns the size of an object that may come in pieces, if a response has it from its beginning.
+fn pieced_bytes(response: &Response, start: u64) -> Option<u64> {
     let size_bytes = response.length().filter(|size| PieceList::is_for(*size))?;
     let is_whole = start == 0 && response.header("content-encoding").is_none();
-    let peer = PeerClient::of_url(&download.state.cluster, source.target());
-    peer.filter(|_| is_whole).map(|peer| (peer, size_bytes))
+    is_whole.then_some(size_bytes)
 }
 
 /// Returns the error of a source for one of its peers. The origin sends the rest.

@@ -75,7 +75,7 @@ pub async fn exchange(
             Err(error) => return (unanswered, Err(error)),
         };
         request.follow_redirects = false;
-        request.headers.push(marked.field);
+        request.headers.extend(marked.fields);
         nonce = Some(marked.nonce);
     }
     // After a redirect, another host has the permit.

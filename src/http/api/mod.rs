@@ -39,6 +39,7 @@ mod torrent;
 mod values;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{AUTHORIZATION, HOST, HeaderMap};
@@ -48,11 +49,12 @@ use super::client_info::TargetForm;
 use super::host_check::is_known_host;
 use super::login;
 use super::parse_request::single;
+use super::peer_request::sender_of;
 use super::request_body::read_body;
 use super::responder::Responder;
 use super::state::HttpService;
 use crate::admin::{AdminError, Permission};
-use crate::cluster::PeerProof;
+use crate::cluster::{PeerProof, PeerTraffic};
 use crate::gateway::ClientDownload;
 use crate::limits::PendingTransfer;
 use crate::policy::Class;
@@ -79,7 +81,10 @@ pub async fn serve(
     transfer: PendingTransfer,
     responder: Responder<'_>,
 ) -> HttpResponse {
-    match route(api_request).await {
+    let mut sender = None;
+    let routed = route(api_request, &mut sender).await;
+    let responder = responder.counted_for(sender);
+    match routed {
         Ok(ApiResponse::Json(status, document)) => {
             responder.send_page(json_response(status, &document))
         }
@@ -101,12 +106,16 @@ pub async fn serve(
     }
 }
 
-/// Calls the function of the resource and method.
-async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, AdminError> {
+/// Calls the function of the resource and method. Sets `sender` for a request of a peer.
+async fn route(
+    api_request: ApiRequest<'_>,
+    sender: &mut Option<Arc<PeerTraffic>>,
+) -> Result<ApiResponse, AdminError> {
     let resource = Resource::parse(api_request.path)?;
     let query = Query::parse(api_request.query)?;
     let (service, origin) = (api_request.service, api_request.origin);
     if let Some(peer) = peer_of(service, &api_request, &resource)? {
+        *sender = sender_of(api_request.request.headers(), service);
         return read_for_peer(resource, &api_request, peer, query).await;
     }
     let permission = permission_of(service, origin.client, api_request.request.headers())?;

@@ -35,6 +35,10 @@ pub struct PeerEntry {
     since: Moment,
     /// Facts that the peer has stated last. Null before its first answer.
     node: Option<NodeFacts>,
+    /// Bytes of bodies that this process has received from the peer.
+    received_bytes: u64,
+    /// Bytes of bodies that this process has sent to the peer.
+    sent_bytes: u64,
 }
 
 /// State of a peer.
@@ -91,6 +95,8 @@ impl From<PeerView> for PeerEntry {
             state: peer.state.into(),
             since: peer.since.into(),
             node: peer.node.map(Into::into),
+            received_bytes: peer.traffic.received_bytes,
+            sent_bytes: peer.traffic.sent_bytes,
         }
     }
 }

@@ -90,6 +90,7 @@ fn peers(peers: &[PeerView]) -> Markup {
                 thead { tr {
                     th { "Peer" } th { "Name" } th { "Version" } th { "State" } th { "Since" }
                     th.number { "Size of the cache" }
+                    th.number { "Received" } th.number { "Sent" }
                 } }
                 tbody { @for peer in peers { (peer_row(peer)) } }
             } }
@@ -111,6 +112,8 @@ fn peer_row(peer: &PeerView) -> Markup {
         td { span class=(class) { (peer.state.as_str()) } }
         td { (shown::time(peer.since)) }
         td.number { @if let Some(node) = node { (shown::bytes(node.space_bytes)) } }
+        td.number { (shown::bytes(peer.traffic.received_bytes)) }
+        td.number { (shown::bytes(peer.traffic.sent_bytes)) }
     } }
 }
 

@@ -150,7 +150,9 @@ fn silent_peer_is_on_the_page() {
         .start();
     let mut view = View::open(&as_reader(&gateway, "/ui/live"));
     let nodes = view.await_text("nodes", "silent");
-    assert!(nodes.contains("http://127.0.0.1:1"), "{nodes}");
+    for text in ["http://127.0.0.1:1", "Received", "Sent"] {
+        assert!(nodes.contains(text), "{text}: {nodes}");
+    }
 }
 
 #[test]

@@ -9,7 +9,9 @@ use serde_json::json;
 
 use super::stage::{LyingNode, PIECE, SIZE, await_pieces, object_path};
 use crate::cluster::fake_peer::FAKE;
-use crate::cluster::stage::{await_state, free_address, node, owners, url_of};
+use crate::cluster::stage::{
+    await_state, free_address, node, nodes as cluster_nodes, owners, url_of,
+};
 use crate::harness::{
     Body, Gateway, Origin, Reply, archive, encoded, eventually, is_request_of, sha256,
 };
@@ -147,6 +149,43 @@ fn three_nodes_send_faster_than_one() {
     assert!(senders >= 2, "{asked:?}");
     assert_eq!(nodes.origin.total(), 0);
     nodes.receiver.await_stored(&nodes.url());
+    assert_traffic_is_shown(&nodes);
+}
+
+/// Asserts that all pages show the bytes of two objects, which three nodes have sent to one.
+#[track_caller]
+fn assert_traffic_is_shown(nodes: &Holders) {
+    let traffic = |gateway: &Gateway, peer: &Gateway| {
+        let list = cluster_nodes(gateway);
+        let entries = list["peers"].as_array().expect("it is a list").clone();
+        let url = url_of(peer.addr()) + "/";
+        let mut found = entries.iter().filter(|entry| entry["url"] == url.as_str());
+        let entry = found.next().expect("the peer is listed");
+        let of = |field: &str| entry[field].as_u64().expect("it is a number");
+        (of("received_bytes"), of("sent_bytes"))
+    };
+    let receiver = &nodes.receiver;
+    let at_receiver = nodes.all.iter().map(|peer| traffic(receiver, peer).0);
+    let at_receiver: Vec<_> = at_receiver.collect();
+    let total: u64 = at_receiver.iter().sum();
+    assert!(total >= 2 * SIZE as u64, "{at_receiver:?}");
+    // A response that the receiver has ended early counts less at the receiver.
+    for (peer, received) in nodes.all.iter().zip(&at_receiver) {
+        assert!(*received > 0, "{at_receiver:?}");
+        eventually("the peer counts what it has sent", || {
+            (traffic(peer, receiver).1 >= *received).then_some(())
+        });
+    }
+    let metrics = receiver.request("GET", "/metrics").send().text();
+    for (peer, received) in nodes.all.iter().zip(&at_receiver) {
+        let url = url_of(peer.addr());
+        let line = format!("millpond_cluster_received_bytes_total{{peer=\"{url}/\"}} {received}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+    assert!(
+        metrics.contains("millpond_cluster_sent_bytes_total{peer="),
+        "{metrics}"
+    );
 }
 
 #[test]

@@ -19,6 +19,7 @@ fn labels_of(series: &str) -> Vec<&str> {
 fn metrics_page_has_all_families() {
     // Only a node of a cluster has the families of a cluster.
     let node = Gateway::builder().text("cluster.secret", "a secret of all nodes");
+    let node = node.set("cluster.peers", "[\"http://127.0.0.1:9\"]");
     let gateway = node.start();
     let page = gateway.request("GET", "/metrics").send().text();
     let mut text = head(&["metric", "type", "labels", "meaning"]);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::from_node::RECORDS_PATH;
 use super::offer::OfferedTarget;
@@ -15,6 +15,10 @@ use crate::model::{Key, Target};
 
 /// Wait between two requests for one pull, and between the tries of a target.
 pub const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Longest wait for the pull of one target, after which its objects count as missing. An object of
+/// 64 GiB takes nine hours at 2 MiB a second.
+const MAX_PULL_TIME: Duration = Duration::from_hours(12);
 
 /// Objects of a target that a peer must have.
 pub struct WantedObjects {
@@ -65,11 +69,12 @@ pub async fn have_pulled(
 ) -> Result<MissingObjects, PeerError> {
     let own = &cluster.own().id;
     let path = format!("{RECORDS_PATH}?keys={}&from={own}", wanted.key);
+    let deadline = Instant::now() + MAX_PULL_TIME;
     loop {
         let document = peer.post(&path).await?;
         let state: PullState = serde_json::from_slice(&document)
             .map_err(|_| PeerError::Invalid(peer.url().to_owned()))?;
-        if state.is_pending {
+        if state.is_pending && Instant::now() < deadline {
             sleep(RETRY_DELAY).await;
             continue;
         }

@@ -74,6 +74,7 @@ struct Running {
     live_page: LivePage,
     server: HttpServer,
     jobs: Arc<Jobs>,
+    pulls: Arc<NodePulls>,
     fetcher: Fetcher,
     maintenance: Maintenance,
     notifier: Notifier,
@@ -128,20 +129,18 @@ async fn start(
     let admin = Arc::new(build_admin(&config, &services, &gateway)?);
     let images = Arc::new(open_images(&config, &gateway)?);
     let (cluster, cache) = (&services.cluster, &services.cache);
-    let copier = Arc::new(NodeCopier::new(
-        Arc::clone(cluster),
-        cache.clone(),
-        services.fetcher.peer_pieces(),
-    ));
+    let pieces = services.fetcher.peer_pieces();
+    let copier = Arc::new(NodeCopier::new(Arc::clone(cluster), cache.clone(), pieces));
     let jobs = start_jobs(&config, &admin, &images, &services, &copier).await?;
     let (live_page, page_feed) = open_page(&config, &facts).await?;
+    let pulls = Arc::new(NodePulls::new(Arc::clone(cluster), copier, cache.clone()));
     let operator_services = OperatorServices {
         admin,
         jobs: Arc::clone(&jobs),
         incidents: notifier.incidents(),
         events: recorder.log(),
         offer: RecordOffer::new(cache.clone()),
-        pulls: NodePulls::new(Arc::clone(cluster), copier, cache.clone()),
+        pulls: Arc::clone(&pulls),
     };
     let service = Arc::new(HttpService::new(
         (Arc::clone(&gateway), images, Arc::clone(&services.cluster)),
@@ -161,6 +160,7 @@ async fn start(
         live_page,
         server,
         jobs,
+        pulls,
         fetcher: services.fetcher,
         maintenance,
         notifier,
@@ -352,8 +352,8 @@ fn start_background(
 /// Stops all parts in order.
 ///
 /// 1. DNS records are withdrawn, so that clients use other nodes.
-/// 2. Jobs stop, and go on after the next start. The ports close, and responses and fetches end
-///    within `grace`.
+/// 2. Jobs and copies for peers stop. Jobs go on after the next start. The ports close, and
+///    responses and fetches end within `grace`.
 /// 3. The last summary is logged, maintenance stops, and the last notifications are sent.
 /// 4. The cache closes.
 async fn stop(running: Running, grace: Duration) {
@@ -363,6 +363,7 @@ async fn stop(running: Running, grace: Duration) {
         live_page,
         server,
         jobs,
+        pulls,
         fetcher,
         maintenance,
         notifier,
@@ -380,7 +381,7 @@ async fn stop(running: Running, grace: Duration) {
     // The result only says that the task was aborted.
     drop(page.await);
     recorder.stop().await;
-    jobs.stop().await;
+    tokio::join!(jobs.stop(), pulls.stop());
     tokio::join!(server.stop(), fetcher.stop(grace));
     fetcher
         .stop(grace.saturating_sub(began.elapsed()).max(LAST_FETCH_GRACE))

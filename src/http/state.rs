@@ -65,7 +65,7 @@ pub struct OperatorServices {
     pub incidents: Incidents,
     pub events: EventLog,
     pub offer: RecordOffer,
-    pub pulls: NodePulls,
+    pub pulls: Arc<NodePulls>,
 }
 
 /// State of other modules that the built-in pages show.

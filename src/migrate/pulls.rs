@@ -11,6 +11,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::from_node::{NodeCopier, NodeSelection};
 use crate::cache::{Cache, CacheError, StoredBytes, TierPart};
@@ -57,6 +59,9 @@ pub struct NodePulls {
     copier: Arc<NodeCopier>,
     cache: Cache,
     known: Arc<Mutex<HashMap<PullName, KnownPull>>>,
+    tasks: TaskTracker,
+    /// Cancelled when pulls must end at once.
+    stop: CancellationToken,
 }
 
 impl NodePulls {
@@ -67,7 +72,16 @@ impl NodePulls {
             copier,
             cache,
             known: Arc::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
         }
+    }
+
+    /// Ends all pulls. The node that has asked for them tries again.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     /// Copies a target from the peer with the identity `from`, if it is stated, and returns what is
@@ -115,8 +129,11 @@ impl NodePulls {
         }
         let (copier, cache) = (Arc::clone(&self.copier), self.cache.clone());
         let (others, own_name) = (Arc::clone(&self.known), name.clone());
-        let task = tokio::spawn(async move {
-            let state = copy_and_verify(&copier, &cache, &own_name).await;
+        let stop = self.stop.clone();
+        let task = self.tasks.spawn(async move {
+            // The future of a copy is large, so it is on the heap.
+            let work = Box::pin(copy_and_verify(&copier, &cache, &own_name));
+            let state = stop.run_until_cancelled(work).await.unwrap_or_default();
             if let Some(pull) = lock(&others).get_mut(&own_name) {
                 pull.ended_at = Some(Instant::now());
             }

@@ -47,6 +47,7 @@ pub mod registry;
 mod retry;
 pub mod scrub;
 pub mod services;
+pub mod shared_index;
 pub mod spec;
 pub mod torrent;
 pub mod ui;

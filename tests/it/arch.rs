@@ -146,7 +146,11 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     ("intercept", &["model"]),
     ("notify", &["dial", "retry", "model"]),
-    ("cluster", &["origin", "dial", "policy", "model"]),
+    (
+        "cluster",
+        &["shared_index", "origin", "dial", "policy", "model"],
+    ),
+    ("shared_index", &["dial", "retry", "model"]),
     ("origin", &["dial", "policy", "metrics", "model"]),
     ("dial", &["policy", "limits", "metrics", "model"]),
     ("disk", &["freshness", "model"]),

@@ -40,6 +40,7 @@ packages=(
     "pacman-package-manager pacman"
     "python3-pip /usr/lib/python3/dist-packages/pip"
     "rpm rpmbuild"
+    "redis-server redis-server"
     "ruby gem"
     "nftables nft"
     "containerd containerd"

@@ -10,6 +10,7 @@ mod policy_tasks;
 mod reload;
 mod service_manager;
 mod signals;
+mod start_jobs;
 mod start_report;
 mod summary;
 
@@ -21,7 +22,7 @@ use tokio::time::timeout;
 
 use crate::admin::{AdminService, AdminServices, Tokens};
 use crate::cache::{Cache, OpenMode};
-use crate::cluster::NodeIdentity;
+use crate::cluster::{NodeIdentity, run_shared_index};
 use crate::config::Config;
 use crate::disk::LAYOUT_VERSION;
 use crate::dns::Dns;
@@ -33,18 +34,18 @@ use crate::http::{
     HttpConfig, HttpServer, HttpService, Listeners, OperatorServices, Reports, run_page,
 };
 use crate::intercept::Interceptor;
-use crate::jobs::{Jobs, NodeCopiers, Worker};
+use crate::jobs::Jobs;
 use crate::limits::{AdmissionControl, FdBudget, UpstreamLimits, divide_descriptors};
 use crate::logging::LogHealth;
 use crate::maintenance::Maintenance;
 use crate::metrics::Facts;
-use crate::migrate::{NodeCopier, NodeGiver, NodePulls, OwnerCopier, RecordOffer};
+use crate::migrate::{NodeCopier, NodePulls, RecordOffer};
 use crate::model::EventSink;
 use crate::notify::Notifier;
 use crate::passthrough::PassThrough;
 use crate::policy::Policy;
-use crate::registry::{ContainerImages, ImagePreheater};
-use crate::scrub::{ObjectScrubber, run_piece_hashing, run_scrubs};
+use crate::registry::ContainerImages;
+use crate::scrub::{run_piece_hashing, run_scrubs};
 use crate::services::{FetchLimits, Services};
 use crate::ui::{HistoryFile, LiveFeed, LivePage};
 use crate::users::DownloadUsers;
@@ -53,6 +54,7 @@ use policy_tasks::run_policy_tasks;
 use reload::{Reloadable, settings_of};
 use service_manager::{ServiceManager, ServiceState};
 use signals::{SignalAction, Signals};
+use start_jobs::start_jobs;
 use start_report::log_start;
 use summary::TrafficSummary;
 
@@ -279,6 +281,7 @@ fn build_gateway(config: &Config, services: &Services, max_upstream: usize) -> G
         policy: Arc::clone(&services.policy),
         cache: services.cache.clone(),
         fetcher: services.fetcher.clone(),
+        cluster: Arc::clone(&services.cluster),
         passthrough,
         events: services.events.clone(),
         upstream: UpstreamLimits::new(max_upstream, &services.policy.client_share()),
@@ -292,29 +295,6 @@ fn open_images(config: &Config, gateway: &Arc<Gateway>) -> Result<ContainerImage
     Ok(ContainerImages::new(gateway, state_dir, registries))
 }
 
-/// Starts the jobs on a thread for blocking work, since their files are read.
-async fn start_jobs(
-    config: &Config,
-    admin: &Arc<AdminService>,
-    images: &Arc<ContainerImages>,
-    services: &Services,
-    copier: &Arc<NodeCopier>,
-) -> Result<Arc<Jobs>, AppError> {
-    let scrubber = ObjectScrubber::new(services.repair_sources());
-    let preheater = ImagePreheater::new(Arc::clone(images));
-    let (state_dir, admin) = (config.gateway.state_dir.clone(), Arc::clone(admin));
-    let (cluster, cache) = (&services.cluster, &services.cache);
-    let nodes = NodeCopiers {
-        from: Arc::clone(copier),
-        to_owners: OwnerCopier::new(Arc::clone(cluster), cache.clone()),
-        to: NodeGiver::new(Arc::clone(cluster), cache.clone()),
-    };
-    let worker = Worker::new(admin, scrubber, preheater, nodes);
-    spawn_blocking(move || Arc::new(Jobs::start(&state_dir, worker)))
-        .await
-        .map_err(|panic| AppError::System(panic.to_string()))
-}
-
 /// Creates the page on a thread for blocking work, since the traffic of earlier processes is read.
 async fn open_page(config: &Config, facts: &Arc<Facts>) -> Result<(LivePage, LiveFeed), AppError> {
     let (file, facts) = (
@@ -326,8 +306,8 @@ async fn open_page(config: &Config, facts: &Arc<Facts>) -> Result<(LivePage, Liv
         .map_err(|panic| AppError::System(panic.to_string()))
 }
 
-/// Starts maintenance, health checks, scrubs, polls of the peers, and the DNS publisher if it is
-/// configured.
+/// Starts maintenance, health checks, scrubs, polls of the peers, the exchange with the shared
+/// index, and the DNS publisher if it is configured.
 fn start_background(
     config: &Config,
     services: &Services,
@@ -345,6 +325,8 @@ fn start_background(
     }
     let cluster = Arc::clone(&services.cluster);
     maintenance.spawn(async move { cluster.run().await });
+    let (cluster, events) = (Arc::clone(&services.cluster), services.events.subscribe());
+    maintenance.spawn(async move { run_shared_index(&cluster, events).await });
     let dns = publisher.map(|publisher| Dns::start(publisher, ready));
     Ok((maintenance, dns))
 }

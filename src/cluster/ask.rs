@@ -117,12 +117,12 @@ impl Cluster {
             Ok(response) => {
                 if has_refused(&response, PeerRefusal::Recipient) {
                     // The peer was restarted. The next poll shows its new process.
-                    self.suspect(peer.target());
+                    self.table.suspect(peer.target());
                 }
                 Err(response.as_error())
             }
             Err(error) => {
-                self.suspect(peer.target());
+                self.table.suspect(peer.target());
                 Err(error)
             }
         }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ConfigError, Scheme, Secret, Target};
+use crate::shared_index::RedisUrl;
 
 /// Maximum number of peers. Each one is asked for its state every few seconds.
 const MAX_PEERS: usize = 32;
@@ -26,6 +27,10 @@ pub struct Config {
     pub secret_file: PathBuf,
     /// Base URL of this node, as in the `peers` of the others. Empty: not stated.
     pub advertise: String,
+    /// URL of a Redis server in which the nodes find each other. Empty: none.
+    pub redis_url: Secret,
+    /// File with this URL.
+    pub redis_url_file: PathBuf,
 }
 
 /// Validated section.
@@ -35,6 +40,8 @@ pub struct ClusterSettings {
     pub peers: Vec<Target>,
     pub secret: Secret,
     pub advertise: Option<Target>,
+    /// The Redis server, and the address of this node in it.
+    pub redis: Option<RedisUrl>,
 }
 
 impl Config {
@@ -63,6 +70,7 @@ impl Config {
         let secret = self
             .secret
             .or_from_file("cluster.secret", &self.secret_file)?;
+        let redis = self.redis(advertise.as_ref())?;
         if secret.is_empty() {
             return match (self.peers.is_empty(), &advertise) {
                 (true, None) => Ok(None),
@@ -78,7 +86,21 @@ impl Config {
             peers,
             secret,
             advertise,
+            redis,
         }))
+    }
+
+    fn redis(&self, advertise: Option<&Target>) -> Result<Option<RedisUrl>, ConfigError> {
+        let key = "cluster.redis_url";
+        let url = self.redis_url.or_from_file(key, &self.redis_url_file)?;
+        if url.is_empty() {
+            return Ok(None);
+        }
+        let url = RedisUrl::parse(key, &url)?;
+        match advertise {
+            Some(_) => Ok(Some(url)),
+            None => Err(invalid("advertise", &"must be set, since redis_url is")),
+        }
     }
 
     /// Returns the peers that are stated by their address.
@@ -89,7 +111,10 @@ impl Config {
 }
 
 /// Parses the base URL of a node, without its trailing slash.
-fn base_url(key: &str, url: &str) -> Result<Target, ConfigError> {
+///
+/// # Errors
+/// [`ConfigError`] for the key `key`.
+pub fn base_url(key: &str, url: &str) -> Result<Target, ConfigError> {
     let is_plain = !url.contains(['?', '#', '@']);
     let target = Target::parse(url.trim_end_matches('/')).ok();
     let target = target.filter(|target| {
@@ -102,11 +127,4 @@ fn base_url(key: &str, url: &str) -> Result<Target, ConfigError> {
 
 fn invalid(key: &str, reason: &dyn Display) -> ConfigError {
     ConfigError::new(format!("cluster.{key}"), reason)
-}
-
-/// Returns whether a URL is one below a base URL.
-pub fn is_below(url: &Target, base: &Target) -> bool {
-    let base = base.as_str().trim_end_matches('/');
-    let rest = url.as_str().strip_prefix(base);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -89,10 +89,11 @@ impl Drop for LinkThread {
     }
 }
 
-async fn send_pings(stream: std::net::TcpStream, link: &Link) -> io::Result<()> {
+async fn send_pings(stream: std::net::TcpStream, link: &Arc<Link>) -> io::Result<()> {
     let mut stream = TcpStream::from_std(stream)?;
     let mut answer = PING;
-    loop {
+    // Otherwise the peer was removed, and nothing else has the link.
+    while Arc::strong_count(link) > 1 {
         stream.write_all(&PING).await?;
         let mut steps = 0;
         loop {
@@ -118,6 +119,7 @@ async fn send_pings(stream: std::net::TcpStream, link: &Link) -> io::Result<()> 
             _ = stream.read(&mut answer) => return Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
+    Ok(())
 }
 
 async fn answer_pings(stream: std::net::TcpStream) -> io::Result<()> {

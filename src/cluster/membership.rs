@@ -2,13 +2,13 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::config::{ClusterSettings, is_below};
+use super::config::ClusterSettings;
 use super::drain::DrainState;
 use super::known_holders::KnownHolders;
 use super::link::Link;
@@ -18,12 +18,15 @@ use super::node::{NodeDocument, NodeIdentity};
 use super::owner::{WeightedNode, rank};
 use super::owner_order::{OwnerCandidate, OwnerOrder};
 use super::peer_state::PeerState;
+use super::peer_table::{Peer, PeerTable, PeerView};
 use super::refusal::PeerRefusal;
-use super::traffic::{PeerTraffic, TrafficReading};
+use super::traffic::PeerTraffic;
+use super::urls::base_of;
 use crate::dial::Dialer;
-use crate::model::{Counter, Key, Target, lock};
+use crate::model::{Counter, Key, Target};
 use crate::origin::Origin;
 use crate::policy::Policy;
+use crate::shared_index::{NodeEntry, SharedIndex};
 
 /// The nodes of the cluster. Without `[cluster]`, this node alone.
 #[derive(Debug)]
@@ -32,33 +35,15 @@ pub struct Cluster {
     advertise: Option<Target>,
     /// `None` if this node belongs to no cluster.
     key: Option<ClusterKey>,
-    peers: Mutex<Vec<Peer>>,
-    /// Counts the changes of states.
-    changes: watch::Sender<u64>,
-    /// Wakes the poller, because a peer has shown that it runs.
-    pub(super) awake: Arc<Notify>,
+    pub(super) table: PeerTable,
     pub(super) links: LinkThread,
     refusals: [Counter; PeerRefusal::ALL.len()],
     drain: DrainState,
+    index: Option<Arc<SharedIndex>>,
     pub(super) holders: KnownHolders,
     pub(super) origin: Arc<Origin>,
     pub(super) policy: Arc<Policy>,
     pub(super) dialer: Dialer,
-}
-
-#[derive(Debug)]
-struct Peer {
-    url: Target,
-    state: PeerState,
-    /// When the state changed last.
-    since: SystemTime,
-    /// The peer did not acknowledge a request after the last poll.
-    is_suspect: bool,
-    /// The next poll asks the peer to poll this node soon.
-    needs_wake: bool,
-    node: Option<NodeDocument>,
-    link: Arc<Link>,
-    traffic: Arc<PeerTraffic>,
 }
 
 /// Parts that the cluster uses.
@@ -67,20 +52,6 @@ pub struct ClusterParts {
     pub policy: Arc<Policy>,
     pub dialer: Dialer,
     pub drain: DrainState,
-}
-
-/// A peer at one time.
-#[derive(Debug, Clone)]
-pub struct PeerView {
-    pub url: Target,
-    pub state: PeerState,
-    /// When the state changed last.
-    pub since: SystemTime,
-    /// The next poll asks the peer to poll this node soon.
-    pub(super) needs_wake: bool,
-    /// The last document of the peer. `None` before the first one.
-    pub node: Option<NodeDocument>,
-    pub traffic: TrafficReading,
 }
 
 impl Cluster {
@@ -93,24 +64,23 @@ impl Cluster {
             dialer,
             drain,
         } = parts;
-        let (urls, advertise, key) = match settings {
-            None => (Vec::new(), None, None),
+        let (urls, advertise, key, redis) = match settings {
+            None => (Vec::new(), None, None, None),
             Some(settings) => {
                 let key = ClusterKey::new(settings.secret);
-                (settings.peers, settings.advertise, Some(key))
+                let (peers, advertise) = (settings.peers, settings.advertise);
+                (peers, advertise, Some(key), settings.redis)
             }
         };
-        let awake = Arc::new(Notify::new());
-        let peer = |url| Peer {
-            url,
-            state: PeerState::Unknown,
-            since: SystemTime::now(),
-            is_suspect: false,
-            needs_wake: false,
-            node: None,
-            link: Arc::new(Link::new(Arc::clone(&awake))),
-            traffic: Arc::default(),
-        };
+        let index = redis.zip(advertise.as_ref()).map(|(url, address)| {
+            let entry = NodeEntry {
+                id: own.id.clone(),
+                address: base_of(address).to_owned(),
+                version: own.version.to_owned(),
+                layout: own.layout,
+            };
+            Arc::new(SharedIndex::new(url, entry, dialer.clone()))
+        });
         Self {
             links: key
                 .as_ref()
@@ -118,11 +88,10 @@ impl Cluster {
             own,
             advertise,
             key,
-            peers: Mutex::new(urls.into_iter().map(peer).collect()),
-            changes: watch::Sender::new(0),
-            awake,
+            table: PeerTable::new(urls),
             refusals: Default::default(),
             drain,
+            index,
             holders: KnownHolders::default(),
             origin,
             policy,
@@ -134,6 +103,17 @@ impl Cluster {
     #[must_use]
     pub fn key(&self) -> Option<&ClusterKey> {
         self.key.as_ref()
+    }
+
+    /// Returns the index that the nodes share. `None` without `cluster.redis_url`.
+    #[must_use]
+    pub fn shared_index(&self) -> Option<&Arc<SharedIndex>> {
+        self.index.as_ref()
+    }
+
+    /// Returns the URL of this node by its configuration.
+    pub(super) fn advertise(&self) -> Option<&Target> {
+        self.advertise.as_ref()
     }
 
     /// Returns the facts about this node.
@@ -167,7 +147,7 @@ impl Cluster {
 
     /// Polls the peers soon, because one of them has shown that it does not know this node yet.
     pub fn wake(&self) {
-        self.awake.notify_one();
+        self.table.wake();
     }
 
     /// Returns how many marks were refused, by reason.
@@ -176,18 +156,10 @@ impl Cluster {
         PeerRefusal::ALL.map(|refusal| (refusal, self.refusals[refusal as usize].get()))
     }
 
-    /// Returns the peers, in the order of the configuration.
+    /// Returns the peers, in the order of the configuration. Those that were found follow.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerView> {
-        let view = |peer: &Peer| PeerView {
-            url: peer.url.clone(),
-            state: peer.state,
-            since: peer.since,
-            needs_wake: peer.needs_wake || !peer.state.was_found(),
-            node: peer.node.clone(),
-            traffic: peer.traffic.read(),
-        };
-        lock(&self.peers).iter().map(view).collect()
+        self.table.views()
     }
 
     /// Returns the names of this node and the ready peers, the owner of the key first.
@@ -212,14 +184,20 @@ impl Cluster {
 
     /// Returns this node, the ready peers and those that drain, the owner of the key first.
     fn in_order(&self, key: Key) -> OwnerOrder {
-        let peers = lock(&self.peers);
-        let present = peers
+        let peers = self.table.lock();
+        let usable = peers
             .iter()
             .filter(|peer| peer.state.serves_stored() && !peer.is_suspect)
             .filter(|peer| peer.link.is_usable());
-        let present: Vec<(&Peer, &NodeDocument)> = present
-            .filter_map(|peer| Some((peer, peer.node.as_ref()?)))
-            .collect();
+        let mut present: Vec<(&Peer, &NodeDocument)> = Vec::new();
+        for peer in usable {
+            // A node may be listed by two URLs.
+            if let Some(node) = &peer.node
+                && present.iter().all(|(_, known)| known.id != node.id)
+            {
+                present.push((peer, node));
+            }
+        }
         let own = WeightedNode {
             id: &self.own.id,
             space_bytes: self.own.space_bytes,
@@ -259,7 +237,7 @@ impl Cluster {
     pub fn set_draining(&self, is_on: bool) -> io::Result<()> {
         if self.drain.set(is_on)? {
             tracing::info!(is_on, "draining of this node has changed");
-            for peer in lock(&self.peers).iter_mut() {
+            for peer in self.table.lock().iter_mut() {
                 peer.needs_wake = true;
             }
             self.wake();
@@ -269,7 +247,7 @@ impl Cluster {
 
     /// Follows the changes of states.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+        self.table.changes()
     }
 
     /// Returns the random number of the process that was found at a URL.
@@ -279,9 +257,7 @@ impl Cluster {
 
     /// Returns a fact about the peer of a URL.
     fn at<T>(&self, at_peer: &Target, fact: impl FnOnce(&Peer) -> T) -> Option<T> {
-        let peers = lock(&self.peers);
-        let mut found = peers.iter().filter(|peer| is_below(at_peer, &peer.url));
-        found.next().map(fact)
+        self.table.find(at_peer, fact)
     }
 
     /// Returns the identity of the bucket of the peer of a URL. Empty if there is none.
@@ -291,7 +267,7 @@ impl Cluster {
         self.at(at_peer, bucket).flatten().unwrap_or_default()
     }
 
-    /// Returns the URL of the configuration of the peer that a URL leads to.
+    /// Returns the base URL of the peer that a URL leads to.
     pub(super) fn peer_of(&self, at_peer: &Target) -> Option<Target> {
         self.at(at_peer, |peer| peer.url.clone())
     }
@@ -304,7 +280,7 @@ impl Cluster {
     /// Returns the counts of the peer that has stated this identity.
     #[must_use]
     pub fn traffic_with(&self, id: &str) -> Option<Arc<PeerTraffic>> {
-        let peers = lock(&self.peers);
+        let peers = self.table.lock();
         let is_meant = |peer: &&Peer| peer.node.as_ref().is_some_and(|node| node.id == id);
         peers
             .iter()
@@ -330,66 +306,7 @@ impl Cluster {
         };
         tokio::select! {
             () = link.wait_silent() => {}
-            () = self.wait_not_polled(at_peer) => {}
-        }
-    }
-
-    async fn wait_not_polled(&self, at_peer: &Target) {
-        let mut changes = self.changes.subscribe();
-        loop {
-            let is_silent =
-                |peer: &Peer| peer.state == PeerState::Silent && is_below(at_peer, &peer.url);
-            if lock(&self.peers).iter().any(is_silent) {
-                return;
-            }
-            // The sender is a field of `self`, so the channel cannot close during the call.
-            if changes.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Leaves the peer of a URL out until the next poll, because it did not acknowledge a request.
-    /// Bodies that the peer is sending go on.
-    pub(super) fn suspect(&self, at_peer: &Target) {
-        let mut peers = lock(&self.peers);
-        let found = peers.iter_mut().find(|peer| is_below(at_peer, &peer.url));
-        if let Some(peer) = found {
-            peer.is_suspect = true;
-            self.awake.notify_one();
-        }
-    }
-
-    /// Records what a poll has found, and logs a change of the state.
-    pub(super) fn set_state(&self, url: &Target, state: PeerState, node: Option<NodeDocument>) {
-        let mut peers = lock(&self.peers);
-        let Some(peer) = peers.iter_mut().find(|peer| peer.url == *url) else {
-            return;
-        };
-        peer.is_suspect = false;
-        if state.was_found() {
-            peer.needs_wake = false;
-        }
-        if node.is_some() {
-            peer.node = node;
-        }
-        if peer.state == state {
-            return;
-        }
-        (peer.state, peer.since) = (state, SystemTime::now());
-        self.changes.send_modify(|count| *count += 1);
-        let node = peer.node.as_ref();
-        let (name, version) = (node.map(|node| &node.name), node.map(|node| &node.version));
-        let (peer, text) = (url.as_str(), state.log_text());
-        match state {
-            PeerState::Ready
-            | PeerState::Draining
-            | PeerState::Itself
-            | PeerState::SameFolder
-            | PeerState::Unknown => {
-                tracing::info!(peer, name, version, "{text}");
-            }
-            _ => tracing::warn!(peer, name, version, "{text}"),
+            () = self.table.wait_not_polled(at_peer) => {}
         }
     }
 }

@@ -15,9 +15,9 @@ use super::node::NodeDocument;
 use super::offered_pieces::{OfferedPieces, PIECES_PATH};
 use super::peer_error::PeerError;
 use super::peer_state::PeerState;
-use super::poll::base_of;
 use super::refusal::{Nonce, PeerRefusal};
 use super::traffic::PeerTraffic;
+use super::urls::base_of;
 use crate::model::{PieceList, Sha256, Target};
 use crate::origin::{Body, ConnectionFault, Method, OriginError, OriginRequest, Response};
 
@@ -284,7 +284,7 @@ impl PeerClient {
             None => Ok((response, mark.nonce)),
             Some(reason) if reason == PeerRefusal::Recipient.as_str() => {
                 // The peer was restarted. The next poll shows its new process.
-                self.cluster.suspect(&self.url);
+                self.cluster.table.suspect(&self.url);
                 Err(self.silent())
             }
             Some(reason) if reason == PeerRefusal::Busy.as_str() => Err(self.silent()),

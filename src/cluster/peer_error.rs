@@ -72,6 +72,7 @@ fn problem(state: PeerState) -> &'static str {
         PeerState::SameFolder => "has the same cache folder, so nothing needs to be copied",
         PeerState::Unknown | PeerState::Silent => "does not answer",
         PeerState::Draining => "is draining, and takes no targets",
+        PeerState::OtherAddress => "states another URL",
         PeerState::Ready | PeerState::Unready => "answers",
     }
 }

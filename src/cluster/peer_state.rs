@@ -17,6 +17,8 @@ pub enum PeerState {
     OtherVersion,
     /// Its clock differs too much.
     WrongClock,
+    /// It states another URL than the one at which it was found.
+    OtherAddress,
     /// The address is that of this node itself.
     Itself,
     /// A process with the same cache folder. One of them fetches a target, by its lease.
@@ -24,7 +26,7 @@ pub enum PeerState {
 }
 
 impl PeerState {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Unknown,
         Self::Ready,
         Self::Unready,
@@ -33,6 +35,7 @@ impl PeerState {
         Self::WrongSecret,
         Self::OtherVersion,
         Self::WrongClock,
+        Self::OtherAddress,
         Self::Itself,
         Self::SameFolder,
     ];
@@ -60,6 +63,7 @@ impl PeerState {
             Self::WrongSecret => "wrong_secret",
             Self::OtherVersion => "other_version",
             Self::WrongClock => "wrong_clock",
+            Self::OtherAddress => "other_address",
             Self::Itself => "itself",
             Self::SameFolder => "same_folder",
         }
@@ -79,6 +83,9 @@ impl PeerState {
             }
             Self::WrongClock => {
                 "clocks of peer and node differ by more than 30 s, serving without this peer"
+            }
+            Self::OtherAddress => {
+                "peer of the shared index has another cluster.advertise, serving without this peer"
             }
             Self::Itself => "entry of cluster.peers is this node itself, skipping the entry",
             Self::SameFolder => "peer has the same cache folder, skipping the entry",

@@ -11,10 +11,12 @@ use super::mark::{
     ANY_RECIPIENT, MARK_FIELD, MAX_CLOCK_SKEW, MarkedRequest, PROOF_FIELD, REFUSAL_FIELD,
     milliseconds,
 };
-use super::membership::{Cluster, PeerView};
+use super::membership::Cluster;
 use super::node::NodeDocument;
 use super::open_link::open;
 use super::peer_state::PeerState;
+use super::peer_table::PeerView;
+use super::urls::base_of;
 use crate::dial::Reach;
 use crate::model::{Scheme, Target};
 use crate::origin::{Body, Method, OriginError, OriginRequest, Response};
@@ -57,7 +59,7 @@ impl Cluster {
             let rest = POLL_INTERVAL.saturating_sub(MIN_POLL_INTERVAL);
             tokio::select! {
                 () = sleep(rest) => {}
-                () = self.awake.notified() => {}
+                () = self.table.wait_awake() => {}
             }
         }
     }
@@ -78,7 +80,7 @@ impl Cluster {
         if let (PeerState::Ready | PeerState::Draining, Some(node)) = (state, &node) {
             self.keep_link(url, &node.run).await;
         }
-        self.set_state(url, state, node);
+        self.table.set_state(url, state, node);
     }
 
     /// Opens the link to the process `recipient` at a URL, unless it is open.
@@ -142,17 +144,27 @@ impl Cluster {
             // Only another version states other facts.
             return Ok((PeerState::OtherVersion, None));
         };
-        Ok((self.judge(&node, sent, SystemTime::now()), Some(node)))
+        Ok((
+            self.judge(peer, &node, (sent, SystemTime::now())),
+            Some(node),
+        ))
     }
 
     /// Returns the state of a peer by its document, which was requested and received at these
     /// times.
-    fn judge(&self, node: &NodeDocument, sent: SystemTime, received: SystemTime) -> PeerState {
+    fn judge(
+        &self,
+        peer: &PeerView,
+        node: &NodeDocument,
+        (sent, received): (SystemTime, SystemTime),
+    ) -> PeerState {
         let earliest = milliseconds(sent.checked_sub(MAX_CLOCK_SKEW).unwrap_or(sent));
         let latest = milliseconds(received + MAX_CLOCK_SKEW);
         let own = self.own();
         if node.id == own.id {
             PeerState::Itself
+        } else if peer.is_found && !states_address(node, &peer.url) {
+            PeerState::OtherAddress
         } else if !node.folder.is_empty() && node.folder == own.folder {
             PeerState::SameFolder
         } else if node.version != own.version || node.layout != own.layout {
@@ -169,9 +181,14 @@ impl Cluster {
     }
 }
 
-/// Returns a base URL without its trailing slash.
-pub fn base_of(url: &Target) -> &str {
-    url.as_str().trim_end_matches('/')
+/// Returns whether a node states this URL as its own. Otherwise the URL may be that of a server
+/// that passes requests on to the node.
+fn states_address(node: &NodeDocument, url: &Target) -> bool {
+    let stated = node
+        .advertise
+        .as_deref()
+        .and_then(|url| Target::parse(url).ok());
+    stated.is_some_and(|stated| base_of(&stated) == base_of(url))
 }
 
 fn state_of_refusal(response: &Response) -> PeerState {

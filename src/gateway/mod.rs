@@ -255,11 +255,10 @@ impl Gateway {
 
     fn hit_responder<'a>(&'a self, request: &'a CacheRequest) -> HitResponder<'a> {
         HitResponder {
-            cache: &self.services.cache,
+            services: &self.services,
             config: &self.config,
             request,
             verification: self.services.verification(request),
-            policy: &self.services.policy,
         }
     }
 

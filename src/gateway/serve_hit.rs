@@ -9,9 +9,9 @@ use super::preconditions::{self, Selection};
 use super::representation::Representation;
 use super::request::{CacheRequest, ClientRedirects, FileDelivery, RequestMethod};
 use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus};
-use crate::cache::{self, BucketHit, Cache, FileHit, Hit, StoredBytes, Verification};
+use super::services::GatewayServices;
+use crate::cache::{self, BucketHit, FileHit, Hit, StoredBytes, Verification};
 use crate::model::{ByteRange, DigestMatch, Record, Sha256};
-use crate::policy::Policy;
 
 /// Smallest file that is offloaded to nginx, in bytes. A smaller one is in memory once it is open,
 /// so that sending it costs less than the offload.
@@ -32,11 +32,10 @@ pub enum ServedHit {
 
 /// Serves stored objects for one request.
 pub struct HitResponder<'a> {
-    pub cache: &'a Cache,
+    pub services: &'a GatewayServices,
     pub config: &'a ArcSwap<Config>,
     pub request: &'a CacheRequest,
     pub verification: Verification<'a>,
-    pub policy: &'a Policy,
 }
 
 impl HitResponder<'_> {
@@ -54,9 +53,18 @@ impl HitResponder<'_> {
         hit: Hit,
         status: CacheStatus,
     ) -> Result<Option<CacheResponse>, RequestError> {
-        self.policy.check_digests([&hit.record().sha256.into()])?;
+        self.services
+            .policy
+            .check_digests([&hit.record().sha256.into()])?;
         match hit {
-            Hit::OnDisk(hit) => self.serve_from_disk(hit, status).await,
+            Hit::OnDisk(hit) => {
+                let (sha256, size_bytes) = (hit.record.sha256, hit.size_bytes());
+                let served = self.serve_from_disk(hit, status).await?;
+                if let (Some(_), Some(index)) = (&served, self.services.cluster.shared_index()) {
+                    index.state_held(sha256, size_bytes);
+                }
+                Ok(served)
+            }
             Hit::InBucket(hit) => Box::pin(self.serve_from_bucket(hit, status)).await,
         }
     }
@@ -116,7 +124,7 @@ impl HitResponder<'_> {
         // A range cannot be verified against the digest of the whole object while it is relayed.
         let is_part = self.request.range.is_some() && !expected.is_empty();
         if is_part || by_record == DigestMatch::Unknown {
-            return match self.cache.ensure_on_disk(Hit::InBucket(hit)).await {
+            return match self.services.cache.ensure_on_disk(Hit::InBucket(hit)).await {
                 Ok(hit) => self.serve_from_disk(hit, status).await,
                 Err(error) => {
                     tracing::warn!(%error, "cannot copy an object to disk to compare its digest");
@@ -167,7 +175,8 @@ impl HitResponder<'_> {
     fn can_redirect_to_bucket(&self) -> bool {
         let request = self.request;
         let bucket_redirects = || {
-            self.cache
+            self.services
+                .cache
                 .bucket()
                 .is_some_and(|bucket| bucket.config().delivery == cache::BucketDelivery::Redirect)
         };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::request::CacheRequest;
 use crate::cache::{Cache, Verification};
+use crate::cluster::Cluster;
 use crate::fetch::Fetcher;
 use crate::limits::UpstreamLimits;
 use crate::model::EventSink;
@@ -15,6 +16,7 @@ pub struct GatewayServices {
     pub policy: Arc<Policy>,
     pub cache: Cache,
     pub fetcher: Fetcher,
+    pub cluster: Arc<Cluster>,
     pub passthrough: PassThrough,
     pub events: EventSink,
     pub upstream: UpstreamLimits,

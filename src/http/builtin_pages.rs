@@ -105,8 +105,16 @@ pub fn readiness(service: &HttpService) -> Result<Vec<String>, &'static str> {
         .chain(service.gateway.index_error())
         .chain(service.operators.admin.token_trouble())
         .chain(service.gateway.bucket_error())
+        .chain(index_trouble(service))
         .chain(service.reports.log.trouble());
     Ok(warnings.collect())
+}
+
+/// Returns a warning if the nodes' index cannot be used. Address and reason are in the log only.
+fn index_trouble(service: &HttpService) -> Option<String> {
+    let failure = service.cluster.shared_index()?.failure()?;
+    let reason = failure.summary();
+    Some(format!("the cluster has no shared index, because {reason}"))
 }
 
 /// Returns the body of `/readyz` of an instance that is ready.

@@ -22,8 +22,8 @@ use crate::gateway::RequestError;
 use crate::jobs::ScrubRound;
 use crate::limits::PoolLevel;
 use crate::metrics::{
-    Circuit, Gauges, MetricsFormat, PeerTrafficCounts, Pool, PoolGauges, ProcessGauges,
-    StorageGauges, render,
+    Circuit, Gauges, IndexGauges, MetricsFormat, PeerTrafficCounts, Pool, PoolGauges,
+    ProcessGauges, StorageGauges, render,
 };
 
 /// Path of the page at the gateway port.
@@ -112,6 +112,7 @@ pub async fn read_gauges(service: &HttpService, usage: Option<&DiskUsage>) -> Ga
         peers: peers(service),
         peer_refusals: peer_refusals(service),
         peer_traffic: peer_traffic(service),
+        index: index_gauges(service),
         lost_log_lines: service.reports.log.lost_lines(),
         process: process.ok().flatten(),
     }
@@ -138,12 +139,28 @@ fn peer_refusals(service: &HttpService) -> Vec<(&'static str, u64)> {
 
 fn peer_traffic(service: &HttpService) -> Vec<PeerTrafficCounts> {
     let peers = service.cluster.peers().into_iter();
-    let counts = peers.map(|peer| PeerTrafficCounts {
+    // Anybody who may write to Redis could add a series.
+    let proven = peers.filter(|peer| !peer.is_found || peer.node.is_some());
+    let counts = proven.map(|peer| PeerTrafficCounts {
         peer: peer.url.redacted(),
         received_bytes: peer.traffic.received_bytes,
         sent_bytes: peer.traffic.sent_bytes,
     });
     counts.collect()
+}
+
+fn index_gauges(service: &HttpService) -> Option<IndexGauges> {
+    let index = service.cluster.shared_index()?;
+    let counts = index.counts();
+    Some(IndexGauges {
+        is_answering: index.is_answering(),
+        lookups: [
+            ("named", counts.named.get()),
+            ("unnamed", counts.unnamed.get()),
+            ("unanswered", counts.unanswered.get()),
+        ],
+        removed: counts.removed.get(),
+    })
 }
 
 fn pools(service: &HttpService) -> Vec<(Pool, PoolGauges)> {

@@ -35,6 +35,16 @@ label_enum! {
     }
 }
 
+/// State of the index that nodes of a cluster share, and its use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IndexGauges {
+    pub is_answering: bool,
+    /// Lookups by their result.
+    pub lookups: [(&'static str, u64); 3],
+    /// Entries that were removed, because the node did not have the object.
+    pub removed: u64,
+}
+
 /// Level of a pool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PoolGauges {
@@ -81,6 +91,8 @@ pub struct Gauges {
     pub peers: Vec<(&'static str, u64)>,
     pub peer_refusals: Vec<(&'static str, u64)>,
     pub peer_traffic: Vec<PeerTrafficCounts>,
+    /// `None` without a shared index.
+    pub index: Option<IndexGauges>,
     /// Log lines that were lost since the start of the process.
     pub lost_log_lines: u64,
     /// `None` if the kernel does not show it.

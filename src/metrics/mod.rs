@@ -20,7 +20,9 @@ mod upstream;
 
 pub use costs::{Cost, CostCounts};
 pub use facts::{Facts, TrafficTotals};
-pub use gauges::{Circuit, Gauges, PeerTrafficCounts, Pool, PoolGauges, StorageGauges};
+pub use gauges::{
+    Circuit, Gauges, IndexGauges, PeerTrafficCounts, Pool, PoolGauges, StorageGauges,
+};
 pub use label::{ByLabel, Label};
 pub use process::ProcessGauges;
 pub use render::{MetricsFormat, render};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::gauges::{Gauges, PeerTrafficCounts, Pool, PoolGauges, StorageGauges};
+use super::gauges::{Gauges, IndexGauges, PeerTrafficCounts, Pool, PoolGauges, StorageGauges};
 use super::label::Label as _;
 use super::page::{Labels, MetricFamily, MetricsPage};
 use super::process::ProcessGauges;
@@ -54,6 +54,9 @@ pub fn write_gauges(page: &mut MetricsPage<'_>, gauges: &Gauges) -> fmt::Result 
     };
     page.counters(lost, alone(gauges.lost_log_lines))?;
     write_peers(page, gauges)?;
+    if let Some(index) = &gauges.index {
+        write_index(page, index)?;
+    }
     if let Some(storage) = &gauges.storage {
         write_storage(page, storage)?;
     }
@@ -79,7 +82,7 @@ fn write_peers(page: &mut MetricsPage<'_>, gauges: &Gauges) -> fmt::Result {
     }
     let peers = MetricFamily {
         name: "millpond_cluster_peers",
-        help: "Peers of the configuration, by the state that the last poll found.",
+        help: "Peers, by the state that the last poll found.",
     };
     let series = gauges.peers.iter();
     page.gauges(
@@ -101,14 +104,37 @@ fn write_peers(page: &mut MetricsPage<'_>, gauges: &Gauges) -> fmt::Result {
     };
     let received = MetricFamily {
         name: "millpond_cluster_received_bytes",
-        help: "Bytes of bodies that each peer of the configuration has sent to this node.",
+        help: "Bytes of bodies that each peer has sent to this node.",
     };
     page.counters(received, traffic(|peer| peer.received_bytes))?;
     let sent = MetricFamily {
         name: "millpond_cluster_sent_bytes",
-        help: "Bytes of bodies that this node has sent to each peer of the configuration.",
+        help: "Bytes of bodies that this node has sent to each peer.",
     };
     page.counters(sent, traffic(|peer| peer.sent_bytes))
+}
+
+/// Writes the families of the index that nodes of a cluster share.
+fn write_index(page: &mut MetricsPage<'_>, index: &IndexGauges) -> fmt::Result {
+    let up = MetricFamily {
+        name: "millpond_cluster_redis_up",
+        help: "Whether Redis answers (1) or is not used (0).",
+    };
+    page.gauges(up, alone(u64::from(index.is_answering)))?;
+    let lookups = MetricFamily {
+        name: "millpond_cluster_redis_lookups",
+        help: "Lookups of the nodes that have an object, by what Redis has answered.",
+    };
+    let series = index.lookups.iter();
+    page.counters(
+        lookups,
+        series.map(|(result, count)| (vec![("result", *result)], *count)),
+    )?;
+    let removed = MetricFamily {
+        name: "millpond_cluster_redis_wrong_entries",
+        help: "Entries that were removed, because the node did not have the object.",
+    };
+    page.counters(removed, alone(index.removed))
 }
 
 fn write_pools(page: &mut MetricsPage<'_>, pools: &[(Pool, PoolGauges)]) -> fmt::Result {

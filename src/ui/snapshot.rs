@@ -42,7 +42,7 @@ pub struct Snapshot {
     pub clients: Vec<(ClientNet, Cost)>,
     /// `None` before the first scrub of the service.
     pub scrub: Option<ScrubRound>,
-    /// Peers of the configuration. Empty without a cluster.
+    /// Peers of this node. Empty without a cluster.
     pub peers: Vec<PeerView>,
     /// Newest first.
     pub jobs: Vec<JobView>,

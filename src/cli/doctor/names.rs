@@ -15,6 +15,7 @@ use super::finding::Finding;
 use crate::config::Config;
 use crate::dial::{DialError, Dialer, Reach};
 use crate::limits::DialLimits;
+use crate::shared_index::check_login;
 
 /// How long a look-up of a name, or a connection to a configured host, may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,7 +64,25 @@ pub async fn check(config: &Config) -> Vec<Finding> {
             Err(error) => findings.push(Finding::failed("dns", error.to_string(), NAME_ADVICE)),
         }
     }
+    findings.extend(index_finding(config).await);
     findings
+}
+
+/// Logs in to the Redis server of the cluster.
+async fn index_finding(config: &Config) -> Option<Finding> {
+    let url = config.cluster.settings().ok()??.redis?;
+    let authority = url.authority();
+    Some(match check_login(&dialer(config).ok()?, &url).await {
+        Ok(()) => Finding::ok(
+            "reachability",
+            format!("cluster.redis_url {authority} accepts the login"),
+        ),
+        Err(error) => Finding::warning(
+            "reachability",
+            format!("cluster.redis_url {authority}: {error}"),
+            "check that it runs, the login, and the firewall between",
+        ),
+    })
 }
 
 fn host_of(url: &str) -> Option<(String, u16)> {

@@ -19,7 +19,7 @@ pub struct NodeList {
     own: NodeFacts,
     /// Whether `cluster.secret` is set.
     is_cluster: bool,
-    /// The peers of the configuration.
+    /// The peers of the configuration, and those that were found in Redis.
     peers: Vec<PeerEntry>,
     /// Names of the ready nodes for `url`, its owner first. Null without `url`.
     owners: Option<Vec<String>>,
@@ -28,8 +28,10 @@ pub struct NodeList {
 /// A peer, as this node sees it.
 #[derive(Serialize, ToSchema)]
 pub struct PeerEntry {
-    /// URL of the configuration.
+    /// URL of the configuration, or the one that was found.
     url: String,
+    /// Whether the peer was found in Redis, and is not one of the configuration.
+    is_found: bool,
     state: PeerStateName,
     /// When the state changed last.
     since: Moment,
@@ -59,6 +61,8 @@ pub enum PeerStateName {
     OtherVersion,
     /// The clocks differ by more than 30 seconds.
     WrongClock,
+    /// The peer was found at another URL than the one that it states.
+    OtherAddress,
     /// The URL is that of this node.
     Itself,
     /// A process with the same cache folder.
@@ -92,6 +96,7 @@ impl From<PeerView> for PeerEntry {
     fn from(peer: PeerView) -> Self {
         Self {
             url: peer.url.redacted(),
+            is_found: peer.is_found,
             state: peer.state.into(),
             since: peer.since.into(),
             node: peer.node.map(Into::into),
@@ -112,6 +117,7 @@ impl From<PeerState> for PeerStateName {
             PeerState::WrongSecret => Self::WrongSecret,
             PeerState::OtherVersion => Self::OtherVersion,
             PeerState::WrongClock => Self::WrongClock,
+            PeerState::OtherAddress => Self::OtherAddress,
             PeerState::Itself => Self::Itself,
             PeerState::SameFolder => Self::SameFolder,
         }

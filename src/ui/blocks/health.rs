@@ -82,7 +82,7 @@ pub fn nodes(snapshot: &Snapshot) -> Markup {
     }
 }
 
-/// Shows the peers of the configuration with their states.
+/// Shows the peers with their states.
 fn peers(peers: &[PeerView]) -> Markup {
     html! {
         @if !peers.is_empty() {

@@ -36,6 +36,20 @@ fn each_mistake_names_its_key() {
         ("peers = [\"http://10.0.0.12/?a\"]", "cluster.peers"),
         ("peer = []", "peer"),
         (
+            "advertise = \"http://10.0.0.11\"\nredis_url = \"redis://10.0.0.5\"",
+            "cluster.secret",
+        ),
+        (
+            "redis_url = \"redis://10.0.0.5\"",
+            "cluster.advertise: must be set",
+        ),
+        ("redis_url = \"rediss://10.0.0.5\"", "no TLS for Redis"),
+        ("redis_url = \"http://10.0.0.5\"", "cluster.redis_url"),
+        (
+            "redis_url_file = \"/nonexistent/url\"",
+            "cluster.redis_url_file",
+        ),
+        (
             "secret_file = \"/nonexistent/secret\"",
             "cluster.secret_file",
         ),

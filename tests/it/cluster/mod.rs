@@ -12,5 +12,7 @@ mod marks;
 mod nodes;
 mod partitions;
 mod restarts;
+mod shared_index;
+mod shared_index_failures;
 pub mod stage;
 mod warm;

@@ -17,8 +17,11 @@ fn labels_of(series: &str) -> Vec<&str> {
 
 #[test]
 fn metrics_page_has_all_families() {
-    // Only a node of a cluster has the families of a cluster.
-    let node = Gateway::builder().text("cluster.secret", "a secret of all nodes");
+    // Only a node of a cluster has the families of a cluster, and only with Redis those of Redis.
+    let node = Gateway::builder()
+        .text("cluster.secret", "a secret of all nodes")
+        .text("cluster.advertise", "http://127.0.0.1:8080")
+        .text("cluster.redis_url", "redis://127.0.0.1:1");
     let node = node.set("cluster.peers", "[\"http://127.0.0.1:9\"]");
     let gateway = node.start();
     let page = gateway.request("GET", "/metrics").send().text();

@@ -52,7 +52,10 @@ fn expressions(value: &Value, found: &mut Vec<String>) {
 #[test]
 fn fresh_process_exports_all_named_metrics() {
     // Only a node of a cluster has the families of a cluster.
-    let node = Gateway::builder().text("cluster.secret", "a secret of all nodes");
+    let node = Gateway::builder()
+        .text("cluster.secret", "a secret of all nodes")
+        .text("cluster.advertise", "http://127.0.0.1:8080")
+        .text("cluster.redis_url", "redis://127.0.0.1:1");
     let gateway = node.start();
     let page = gateway.request("GET", "/metrics").send().text();
     let samples = Samples::parse(&page);

@@ -8,6 +8,7 @@
 mod ask;
 mod config;
 mod drain;
+mod find_peer;
 mod found_peers;
 mod holders;
 mod known_holders;

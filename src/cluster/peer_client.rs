@@ -35,8 +35,8 @@ const MAX_PROBLEM_BYTES: usize = 300;
 /// The API of one peer of the configuration. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PeerClient {
-    cluster: Arc<Cluster>,
-    url: Target,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) url: Target,
 }
 
 /// Bytes of an object at a peer. The reader compares their digest.
@@ -47,46 +47,6 @@ pub struct PeerObject {
 }
 
 impl PeerClient {
-    /// Returns the client for the peer with this URL.
-    ///
-    /// # Errors
-    /// [`PeerError::NotListed`], or [`PeerError::Unfit`] if nothing can be copied from the peer.
-    pub fn find(cluster: &Arc<Cluster>, url: &str) -> Result<Self, PeerError> {
-        let is_meant =
-            |peer: &Target| base_of(peer) == url.trim_end_matches('/') || peer.as_str() == url;
-        let peers = cluster.peers().into_iter();
-        let peer = peers.map(|peer| peer.url).find(is_meant);
-        let client = Self {
-            url: peer.ok_or_else(|| PeerError::NotListed(url.to_owned()))?,
-            cluster: Arc::clone(cluster),
-        };
-        client.state()?;
-        Ok(client)
-    }
-
-    /// Returns the client for the peer with this identity.
-    ///
-    /// # Errors
-    /// As [`PeerClient::find`].
-    pub fn find_by_id(cluster: &Arc<Cluster>, id: &str) -> Result<Self, PeerError> {
-        let mut peers = cluster.peers().into_iter();
-        let peer = peers.find(|peer| peer.node.as_ref().is_some_and(|node| node.id == id));
-        let url = peer.map(|peer| base_of(&peer.url).to_owned());
-        Self::find(
-            cluster,
-            &url.ok_or_else(|| PeerError::NotListed(id.to_owned()))?,
-        )
-    }
-
-    /// Returns the client for the peer that a URL leads to.
-    #[must_use]
-    pub fn of_url(cluster: &Arc<Cluster>, at_peer: &Target) -> Option<Self> {
-        Some(Self {
-            url: cluster.peer_of(at_peer)?,
-            cluster: Arc::clone(cluster),
-        })
-    }
-
     /// Returns the base URL of the peer.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -124,7 +84,7 @@ impl PeerClient {
     }
 
     /// Returns the facts about the peer. `None` if it does not answer now.
-    fn state(&self) -> Result<Option<NodeDocument>, PeerError> {
+    pub(super) fn state(&self) -> Result<Option<NodeDocument>, PeerError> {
         let peers = self.cluster.peers();
         let peer = peers.into_iter().find(|peer| peer.url == self.url);
         let peer = peer.ok_or_else(|| PeerError::NotListed(self.url().to_owned()))?;
@@ -152,7 +112,7 @@ impl PeerClient {
         }
     }
 
-    fn silent(&self) -> PeerError {
+    pub(super) fn silent(&self) -> PeerError {
         PeerError::Silent(self.url().to_owned())
     }
 

@@ -120,11 +120,12 @@ impl NodeCopier {
         let mut tries = 0;
         loop {
             tries += 1;
-            let peer = PeerClient::find(&self.cluster, &from.peer)?;
-            peer.wait_present(PEER_WAIT).await?;
+            let peer = PeerClient::await_present(&self.cluster, &from.peer, PEER_WAIT).await?;
             let copied = self.copy_part(&peer, from, part, &mut report).await;
             match copied {
-                Err(NodeCopyError::Peer(error)) if error.is_transient() && tries < MAX_TRIES => {
+                Err(NodeCopyError::Peer(error))
+                    if PeerClient::may_return(&self.cluster, &error) && tries < MAX_TRIES =>
+                {
                     tracing::debug!(%error, "copy from a peer failed, will retry");
                     // A second pass counts afresh what it finds.
                     report.present = 0;
@@ -267,7 +268,8 @@ impl NodeCopier {
         loop {
             let error = match peer.object(sha256).await {
                 Ok(Some(object)) => match self.receive(peer, object, record).await {
-                    Err(NodeCopyError::Peer(error)) if error.is_transient() => {
+                    // Another peer may have failed, or have stated wrong pieces.
+                    Err(NodeCopyError::Peer(error)) => {
                         read_page(peer, TierPart::Target(record.key()), None).await?;
                         cuts += 1;
                         error

@@ -37,6 +37,19 @@ pub struct PullState {
     pub copied_bytes: u64,
     /// Objects for which this node has no space.
     pub without_space: u64,
+    /// Whether the pull has failed. Records and pins may be missing then.
+    #[serde(default)]
+    pub has_failed: bool,
+}
+
+impl PullState {
+    /// State of a pull that goes on, or has not begun.
+    fn pending() -> Self {
+        Self {
+            is_pending: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// Time for which the state of a pull is kept that ended while no request waited for it.
@@ -92,15 +105,11 @@ impl NodePulls {
     pub async fn pull(&self, from: Option<&str>, key: Key) -> Result<PullState, PeerError> {
         let peer = from.map(|from| PeerClient::find_by_id(&self.cluster, from));
         let name = (key, peer.transpose()?.map(|peer| peer.url().to_owned()));
-        let pending = PullState {
-            is_pending: true,
-            ..PullState::default()
-        };
         let Some(pull) = self.join_or_start(&name) else {
-            return Ok(pending);
+            return Ok(PullState::pending());
         };
         let Ok(state) = timeout(PULL_WAIT, pull.clone()).await else {
-            return Ok(pending);
+            return Ok(PullState::pending());
         };
         // The next request copies what was stored since.
         let mut known = lock(&self.known);
@@ -133,7 +142,9 @@ impl NodePulls {
         let task = self.tasks.spawn(async move {
             // The future of a copy is large, so it is on the heap.
             let work = Box::pin(copy_and_verify(&copier, &cache, &own_name));
-            let state = stop.run_until_cancelled(work).await.unwrap_or_default();
+            let ended = stop.run_until_cancelled(work).await;
+            // Nothing is known of a pull that was cancelled.
+            let state = ended.unwrap_or_else(PullState::pending);
             if let Some(pull) = lock(&others).get_mut(&own_name) {
                 pull.ended_at = Some(Instant::now());
             }
@@ -165,6 +176,7 @@ async fn copy_and_verify(copier: &NodeCopier, cache: &Cache, (key, peer): &PullN
             }
             Err(error) => {
                 tracing::warn!(%error, %key, %peer, "target of a peer was not copied");
+                state.has_failed = true;
             }
         }
     }

@@ -80,6 +80,8 @@ pub async fn have_pulled(
         }
         let is_missing = |digest: &&String| !state.stored.contains(digest);
         let count = wanted.digests.iter().filter(is_missing).count() as u64;
+        // Without objects, only the records and pins are missing.
+        let count = count.max(u64::from(state.has_failed));
         match state.copied_bytes {
             0 if count == 0 => report.present += 1,
             0 => {}

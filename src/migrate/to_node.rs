@@ -122,8 +122,7 @@ impl NodeGiver {
         let mut tries = 0;
         loop {
             tries += 1;
-            let peer = PeerClient::find(&self.cluster, &to.peer)?;
-            peer.wait_present(PEER_WAIT).await?;
+            let peer = PeerClient::await_present(&self.cluster, &to.peer, PEER_WAIT).await?;
             peer.check_receiver()?;
             let Ok(url) = Target::parse(peer.url()) else {
                 return Err(PeerError::NotListed(to.peer.clone()).into());
@@ -139,7 +138,9 @@ impl NodeGiver {
                     report.not_taken += count - without_space;
                     return Ok(());
                 }
-                Err(error) if error.is_transient() && tries < MAX_TRIES => {
+                Err(error)
+                    if PeerClient::may_return(&self.cluster, &error) && tries < MAX_TRIES =>
+                {
                     tracing::debug!(%error, %key, "a peer has not copied a target, will retry");
                     let delay = error.retry_after().unwrap_or_default();
                     sleep(delay.clamp(RETRY_DELAY, MAX_RETRY_DELAY)).await;

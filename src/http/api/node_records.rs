@@ -73,6 +73,8 @@ pub struct NodePull {
     copied_bytes: u64,
     /// Objects for which this node has no space.
     without_space: u64,
+    /// Whether the copy has failed. Records and pins may be missing then.
+    has_failed: bool,
 }
 
 /// Copies a target from the peer that asks for it, and shows with a proof what is stored then.

@@ -151,6 +151,10 @@ fn drain_goes_on_after_kills_and_stops() {
     await_done(&first, &job, done + 10);
     second.kill9();
     second.restart();
+    let done = show(&first, &job)["done"].as_u64().unwrap_or_default();
+    await_done(&first, &job, done + 10);
+    // The other node stops in order this time, and ends its pulls.
+    second.restart();
     let ended = await_end(&first, &job);
     assert_eq!(
         (&ended["state"], &ended["done"]),

@@ -1,8 +1,7 @@
 //! Body of an object of a peer. The main type is [`PiecedBody`].
 //!
-//! The peer that was asked first sends the body from its beginning, so that the first bytes come as
-//! soon as from one peer. Its bytes are compared with the digests of the pieces too, once these are
-//! known.
+//! The peer that was asked first sends the body from its beginning, while the digests of the pieces
+//! are looked for. Its bytes are compared with them too, and are returned piece by piece.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -25,6 +24,7 @@ const MAX_HOLD: Duration = Duration::from_millis(150);
 pub struct PiecedBody {
     shared: Arc<PeerPieces>,
     peer: PeerClient,
+    size_bytes: u64,
     /// Offset of the next byte that is returned.
     position: u64,
     /// Bytes of the first response behind `position`.
@@ -59,6 +59,7 @@ impl PiecedBody {
         Self {
             shared,
             peer,
+            size_bytes,
             position: 0,
             surplus: BytesMut::new(),
             hold_until: Instant::now() + MAX_HOLD,
@@ -128,7 +129,7 @@ impl PiecedBody {
             }
             received = first.next(), if !is_held => {
                 let bytes = received?;
-                self.position += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+                self.advance(bytes.as_ref().map_or(0, Bytes::len))?;
                 Ok(ControlFlow::Break(bytes))
             }
             () = sleep_until(self.hold_until), if is_held => Ok(ControlFlow::Continue(())),
@@ -148,7 +149,19 @@ impl PiecedBody {
         if rest < bytes.len() && matches!(self.stage, BodyStage::Prepared(..)) {
             self.surplus.extend_from_slice(&bytes.split_off(rest));
         }
-        self.position += bytes.len() as u64;
+        self.advance(bytes.len())?;
         Ok(Some(bytes))
+    }
+
+    /// Counts bytes of the first response.
+    ///
+    /// # Errors
+    /// [`PeerError`] if the peer has sent more than the object.
+    fn advance(&mut self, count: usize) -> Result<(), PeerError> {
+        self.position += count as u64;
+        if self.position > self.size_bytes {
+            return Err(PeerError::Invalid(self.peer.url().to_owned()));
+        }
+        Ok(())
     }
 }

@@ -54,6 +54,8 @@ pub struct PiecePull {
     suspects: Vec<PieceSuspect>,
     retry_at: Option<Instant>,
     last_error: Option<PeerError>,
+    /// Memory of the piece that is returned next, and of the one that arrives.
+    _places: OwnedSemaphorePermit,
 }
 
 /// A piece, and its place in memory.
@@ -86,6 +88,7 @@ impl PiecePull {
             object,
             peers,
             list_peer,
+            places,
         } = prepared;
         let connections = (2 * peers.len()).clamp(MIN_CONNECTIONS, MAX_CONNECTIONS);
         let next = begun.position / PIECE_BYTES;
@@ -109,6 +112,7 @@ impl PiecePull {
             suspects: Vec::new(),
             retry_at: None,
             last_error: None,
+            _places: places,
         };
         pull.go_on_with(begun);
         pull

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::connection::PiecedObject;
@@ -14,6 +14,10 @@ use crate::model::{Cause, Event, EventSink, Sha256, Target, lock};
 
 /// Maximum number of pieces in memory, of all bodies together. A piece has 1 MiB.
 const MAX_PLACES: usize = 128;
+
+/// Pieces that each body has in memory beside those with a place of their own: the one that is
+/// returned next, and the one that arrives.
+const PLACES_OF_BODY: u32 = 2;
 
 /// How long a peer that has sent a wrong piece is asked for no pieces.
 const DISTRUST_TIME: Duration = Duration::from_mins(10);
@@ -38,6 +42,8 @@ pub struct PreparedPieces {
     pub peers: Vec<PeerClient>,
     /// Peer that has stated the digests of the pieces.
     pub list_peer: PeerClient,
+    /// Memory of the body while it has no other.
+    pub places: OwnedSemaphorePermit,
 }
 
 impl PeerPieces {
@@ -52,22 +58,23 @@ impl PeerPieces {
     }
 
     /// Finds the pieces of an object that a peer sends, and the other peers that have it. Returns
-    /// `None` if the peer must send it alone.
+    /// `None` if the peer must send it alone, also because too many pieces are in memory.
     pub(super) async fn prepare(
         self: Arc<Self>,
         sending: PeerClient,
         sha256: Sha256,
         size_bytes: u64,
     ) -> Option<PreparedPieces> {
+        let places = Arc::clone(&self.places).try_acquire_many_owned(PLACES_OF_BODY);
+        let places = places.ok()?;
         let holders = holders_of(&self.cluster, sha256).await;
         let found = holders.iter().filter_map(|url| Target::parse(url).ok());
         let found = found.filter_map(|url| PeerClient::of_url(&self.cluster, &url));
         let others = found.filter(|peer| peer.url() != sending.url());
         let peers: Vec<_> = [sending.clone()].into_iter().chain(others).collect();
-        let count = peers.len();
         let trusted = peers.into_iter().filter(|peer| self.trusts(peer));
         let peers: Vec<_> = trusted.collect();
-        if count < 2 || peers.is_empty() {
+        if peers.iter().all(|peer| peer.url() == sending.url()) {
             return None;
         }
         for peer in &peers {
@@ -86,6 +93,7 @@ impl PeerPieces {
                     object,
                     peers,
                     list_peer,
+                    places,
                 });
             }
             self.distrust(peer, sha256, "states pieces of another size");

@@ -48,9 +48,12 @@ async fn allowed_url(cluster: &Cluster, entry: NodeEntry) -> Option<Target> {
     if base_of(&url) == base_of(own) || entry.id == cluster.own().id {
         return None;
     }
-    if cluster.table.find(&url, |_| ()).is_some() {
-        // It was allowed before.
+    if cluster.table.find(&url, |peer| !peer.is_found()) == Some(true) {
         return Some(url);
+    }
+    if url.path() != "/" {
+        // Such a path could be that of any service.
+        return None;
     }
     // Nodes of one machine, such as those of a test, may find each other.
     let own_address = own.address();

@@ -3,6 +3,7 @@
 //!
 //! The main function is [`holders_of`].
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,13 @@ pub async fn holders_of(cluster: &Cluster, sha256: Sha256) -> Arc<Vec<String>> {
 async fn ask_all(cluster: &Cluster, sha256: Sha256) -> Arc<Vec<String>> {
     let mut peers = cluster.peers();
     peers.retain(|peer| peer.state.serves_stored());
+    // One node may be listed by two URLs.
+    let mut seen = HashSet::new();
+    peers.retain(|peer| {
+        peer.node
+            .as_ref()
+            .is_none_or(|node| seen.insert(node.id.clone()))
+    });
     let is_named = named_holders(cluster, sha256, &peers).await;
     let select = |named: bool| {
         let selected = peers.iter().zip(&is_named);

@@ -282,10 +282,9 @@ impl Cluster {
     pub fn traffic_with(&self, id: &str) -> Option<Arc<PeerTraffic>> {
         let peers = self.table.lock();
         let is_meant = |peer: &&Peer| peer.node.as_ref().is_some_and(|node| node.id == id);
-        peers
-            .iter()
-            .find(is_meant)
-            .map(|peer| Arc::clone(&peer.traffic))
+        let meant = peers.iter().filter(is_meant);
+        let answering = meant.min_by_key(|peer| !peer.state.serves_stored());
+        answering.map(|peer| Arc::clone(&peer.traffic))
     }
 
     /// Returns the link to the peer of a URL.

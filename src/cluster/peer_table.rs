@@ -184,7 +184,8 @@ impl PeerTable {
         if state.was_found() {
             peer.needs_wake = false;
         }
-        if node.is_some() {
+        // The node is reached by another URL then.
+        if node.is_some() && state != PeerState::OtherAddress {
             peer.node = node;
         }
         if peer.state == state {
@@ -211,7 +212,8 @@ impl Peer {
         }
     }
 
-    fn is_found(&self) -> bool {
+    /// Whether the peer was found in the shared index.
+    pub fn is_found(&self) -> bool {
         self.source != PeerSource::Configuration
     }
 

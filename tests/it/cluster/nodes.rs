@@ -1,5 +1,7 @@
 //! Nodes see each other, and serve alone without the ones that do not fit.
 
+use serde_json::Value;
+
 use super::fake_peer::FakePeer;
 use super::stage::{await_state, free_address, node, nodes, owners, url_of};
 use crate::harness::{Gateway, Origin, Reply, archive};
@@ -105,11 +107,9 @@ fn stopped_and_killed_peers_are_silent() {
     await_state(&gateway, other, "silent");
     peer.restart();
     await_state(&gateway, other, "ready");
-    let events = gateway.log().events();
-    let ready = events
-        .iter()
-        .filter(|event| event["message"] == "peer is ready");
-    assert_eq!(ready.count(), 3);
+    let is_ready = |event: &Value| event["message"] == "peer is ready";
+    let ready = gateway.log().wait_for_many("ready peers", 3, is_ready);
+    assert_eq!(ready.len(), 3);
 }
 
 #[test]

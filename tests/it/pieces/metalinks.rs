@@ -2,8 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use serde_json::Value;
+
 use super::stage::{PATH, SIZE, await_pieces, metalink, metalink_path, object_path, origin, store};
-use crate::cluster::stage::{await_state, free_address, node, url_of};
+use crate::cluster::stage::{await_state, free_address, node, nodes, url_of};
 use crate::harness::{Gateway, Reply, archive, assert_same, encoded, eventually, millpond, sha256};
 
 /// Returns the URLs of a document with their priorities.
@@ -48,6 +50,37 @@ fn peers_come_first_then_origin_and_mirrors() {
     eventually("the peer is listed", || {
         (urls(&first, &body) == wanted).then_some(())
     });
+}
+
+#[test]
+fn node_with_two_urls_is_one_source() {
+    let (origin, body) = origin(12);
+    let (own, other) = (free_address("127.0.0.83"), free_address("127.0.0.1"));
+    let by_name = format!("http://localhost:{}", other.port());
+    let first = node("first", own, &[])
+        .set(
+            "cluster.peers",
+            &format!("[{:?}, {by_name:?}]", url_of(other)),
+        )
+        .origin(&origin)
+        .start();
+    let url = origin.url(PATH);
+    first.assert_serves(&url, &body);
+    let second = node("second", other, &[own]).origin(&origin).start();
+    await_state(&first, other, "ready");
+    second.assert_serves(&url, &body);
+    second.await_stored(&url);
+    eventually("the name is polled too", || {
+        let peers = nodes(&first)["peers"].as_array()?.clone();
+        let is_ready = |peer: &Value| peer["state"] == "ready";
+        peers.iter().all(is_ready).then_some(())
+    });
+    let at_peers = || {
+        let urls = urls(&first, &body).into_iter();
+        urls.filter(|(_, priority)| *priority == 1).count()
+    };
+    eventually("the node is listed", || (at_peers() > 0).then_some(()));
+    assert_eq!(at_peers(), 1);
 }
 
 #[test]

@@ -174,11 +174,11 @@ impl SharedIndex {
         loop {
             match self.renew_once().await {
                 Ok(nodes) => {
-                    backoff.reset();
                     self.nodes.send_replace(nodes);
                     tokio::select! {
-                        () = sleep(RENEWAL_INTERVAL) => {}
-                        () = self.wait_lost() => {}
+                        () = sleep(RENEWAL_INTERVAL) => backoff.reset(),
+                        // Redis may answer this task in time, and requests too late.
+                        () = self.wait_lost() => sleep(backoff.next_delay()).await,
                     }
                 }
                 Err((connection, error)) => {

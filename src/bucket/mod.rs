@@ -38,4 +38,4 @@ pub use listing::{ListedKey, Listing};
 pub use object_upload::{ObjectUpload, UploadResult};
 pub use pins::BucketPins;
 pub use records::BucketRecords;
-pub use replica_config::BucketReplica;
+pub use replica_config::{BucketReplica, MAX_REPLICAS};

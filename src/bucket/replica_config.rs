@@ -11,7 +11,7 @@ use crate::model::{ConfigError, Secret};
 use crate::policy::has_address_in;
 
 /// Maximum number of replicas. Each site has one at most.
-const MAX_REPLICAS: usize = 16;
+pub const MAX_REPLICAS: usize = 16;
 
 /// Maximum number of networks in `near`. A site has a few.
 const MAX_NETWORKS: usize = 64;

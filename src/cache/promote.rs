@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::error::CacheError;
 use super::handle::Cache;
 use super::{bucket_findings, open};
-use crate::bucket::{Bucket, BucketError};
+use crate::bucket::{Bucket, BucketError, MAX_REPLICAS};
 use crate::disk::{DiskError, FileHit, IoClass, Sealed};
 use crate::model::{ByteRange, ExpectedDigests, Hasher, Record};
 
@@ -58,13 +58,14 @@ pub async fn download(
     record: &Record,
     received_bytes: &AtomicU64,
 ) -> Result<Sealed, CacheError> {
-    match download_once(cache, bucket, record, received_bytes).await {
-        // The bucket itself is asked then.
-        Err(CacheError::Bucket(BucketError::DamagedReplica)) => {
-            download_once(cache, bucket, record, received_bytes).await
+    for _ in 0..MAX_REPLICAS {
+        match download_once(cache, bucket, record, received_bytes).await {
+            // It is asked for this object no more, and the bucket itself comes last.
+            Err(CacheError::Bucket(BucketError::DamagedReplica)) => {}
+            downloaded => return downloaded,
         }
-        downloaded => downloaded,
     }
+    download_once(cache, bucket, record, received_bytes).await
 }
 
 async fn download_once(

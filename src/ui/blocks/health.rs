@@ -106,7 +106,10 @@ fn peer_row(peer: &PeerView) -> Markup {
     };
     let node = peer.node.as_ref();
     html! { tr {
-        td.url { bdi { (shown::visible(&peer.url.redacted())) } }
+        td.url {
+            bdi { (shown::visible(&peer.url.redacted())) }
+            @if peer.is_found { " (found in Redis)" }
+        }
         td { @if let Some(node) = node { (shown::visible(&node.name)) } }
         td { @if let Some(node) = node { (shown::visible(&node.version)) } }
         td { span class=(class) { (peer.state.as_str()) } }

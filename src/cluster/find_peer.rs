@@ -60,6 +60,31 @@ impl PeerClient {
         found.unwrap_or_else(|_| Err(Self::find(cluster, url)?.silent()))
     }
 
+    /// Returns the client for the peer with this identity. Waits up to `limit` for an unknown one,
+    /// since a node that has just started does not know the identities of its peers.
+    ///
+    /// # Errors
+    /// As [`PeerClient::find`].
+    pub async fn await_id(
+        cluster: &Arc<Cluster>,
+        id: &str,
+        limit: Duration,
+    ) -> Result<Self, PeerError> {
+        let mut changes = cluster.changes();
+        let waiting = async {
+            loop {
+                match Self::find_by_id(cluster, id) {
+                    Err(PeerError::NotListed(_)) => {}
+                    found => return found,
+                }
+                // The sender is a field of the cluster, so the channel cannot close.
+                let _ = changes.changed().await;
+            }
+        };
+        let found = timeout(limit, waiting).await;
+        found.unwrap_or_else(|_| Self::find_by_id(cluster, id))
+    }
+
     /// Whether an error of a peer may pass. A peer of the shared index is not listed while it is
     /// restarted.
     #[must_use]

@@ -26,6 +26,10 @@ const MAX_PULLS: usize = 64;
 /// Longest time for which a request waits for its pull.
 const PULL_WAIT: Duration = Duration::from_secs(5);
 
+/// Longest time for which a request waits until its peer is known. A node polls its peers when it
+/// starts.
+const IDENTITY_WAIT: Duration = Duration::from_secs(3);
+
 /// State of a target after a pull.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct PullState {
@@ -98,13 +102,16 @@ impl NodePulls {
     }
 
     /// Copies a target from the peer with the identity `from`, if it is stated, and returns what is
-    /// stored then.
+    /// stored then. Waits for a peer that this node has not polled since its start.
     ///
     /// # Errors
     /// [`PeerError`] if the peer is not known or does not fit.
     pub async fn pull(&self, from: Option<&str>, key: Key) -> Result<PullState, PeerError> {
-        let peer = from.map(|from| PeerClient::find_by_id(&self.cluster, from));
-        let name = (key, peer.transpose()?.map(|peer| peer.url().to_owned()));
+        let peer = match from {
+            Some(from) => Some(PeerClient::await_id(&self.cluster, from, IDENTITY_WAIT).await?),
+            None => None,
+        };
+        let name = (key, peer.map(|peer| peer.url().to_owned()));
         let Some(pull) = self.join_or_start(&name) else {
             return Ok(PullState::pending());
         };

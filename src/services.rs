@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::cache::{Bucket, Cache, OpenError, OpenMode};
+use crate::cache::{self, Bucket, Cache, OpenError, OpenMode};
 use crate::cluster::{Cluster, ClusterParts, DrainState, NodeIdentity};
 use crate::config::Config;
 use crate::dial::Dialer;
@@ -25,6 +25,8 @@ pub struct FetchLimits {
     /// Maximum number of in-flight fetches, including those that wait.
     pub in_flight: usize,
     pub dial: DialLimits,
+    /// Small objects that stay open.
+    pub held_objects: usize,
 }
 
 /// Error returned when the services cannot be built. Its text names the configuration key.
@@ -63,8 +65,12 @@ impl Services {
     ) -> Result<Self, ServicesError> {
         let policy = Arc::new(config.build_policy()?);
         let bucket = config.s3.is_on().then(|| config.s3.clone());
+        let cache_config = cache::Config {
+            held_objects: limits.held_objects,
+            ..config.cache.clone()
+        };
         let cache = Cache::open(
-            &config.cache,
+            &cache_config,
             bucket,
             mode,
             &policy.client_share(),

@@ -226,6 +226,7 @@ async fn build_services(
         concurrency: budget.fetches,
         in_flight: budget.in_flight,
         dial: budget.dial,
+        held_objects: budget.held_objects,
     };
     let config = config.clone();
     let build = move || Services::build(&config, node, OpenMode::Serve, &limits, events);

@@ -57,6 +57,9 @@ pub struct Config {
     pub negative_ttl: HumanDuration,
     /// Maximum number of targets that Millpond remembers in this way.
     pub map_capacity: u64,
+    /// Maximum number of small objects that stay open. The process sets it.
+    #[serde(skip)]
+    pub held_objects: usize,
     pub on_change: OnChange,
     /// Fraction of `max_size` that targets of class `revalidate` may take.
     pub revalidate_share: f64,
@@ -84,6 +87,7 @@ impl Default for Config {
             positive_ttl: HumanDuration::from_secs(600),
             negative_ttl: HumanDuration::from_secs(30),
             map_capacity: 1_000_000,
+            held_objects: 0,
             on_change: OnChange::Refuse,
             revalidate_share: 0.2,
             stale_if_error: HumanDuration::from_secs(30 * 24 * 3600),
@@ -150,6 +154,7 @@ impl Config {
             min_free_bytes: self.min_free.bytes,
             min_free_inodes: self.min_free_inodes,
             timeout: self.disk_timeout.0,
+            held_objects: self.held_objects,
         }
     }
 }

@@ -187,6 +187,7 @@ fn open(config: &Config) -> Result<RepairSources, CliError> {
     file_rights::set_umask();
     file_rights::take_on_owner(&config.cache.dir)?;
     let limits = FetchLimits {
+        held_objects: 0,
         concurrency: config.fetch.concurrency,
         in_flight: MAX_IN_FLIGHT,
         dial: DialLimits::MAX,

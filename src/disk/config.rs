@@ -24,4 +24,6 @@ pub struct DiskConfig {
     pub min_free_inodes: u64,
     /// Time after which a disk operation for a request is abandoned.
     pub timeout: Duration,
+    /// Maximum number of small objects that stay open.
+    pub held_objects: usize,
 }

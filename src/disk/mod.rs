@@ -39,6 +39,7 @@ pub mod objects;
 pub mod observation_publish;
 pub mod observations;
 mod open_file;
+mod open_objects;
 mod piece_queue;
 pub mod pieces;
 pub mod pinned_use;

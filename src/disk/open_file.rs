@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::layout::{self, StagedName};
+use super::open_objects::FolderStamp;
 use super::{DiskError, DiskIo, DiskStore, IoClass, read_buffers};
 use crate::model::{Algorithm, ByteRange, Digest, ExpectedDigests, Hasher, Record};
 
@@ -353,22 +354,36 @@ pub fn open_object(disk: &DiskStore, record: &Record) -> Result<Option<OpenedObj
 /// As [`open_object`], but only from the kernel's cache. `None` does not mean that the object is
 /// missing.
 fn open_cached(disk: &DiskStore, record: &Record) -> Option<OpenedObject> {
+    if let Some((file, content)) = disk.open_objects.get(record.sha256)
+        && content.len() as u64 == record.size_bytes
+    {
+        return Some((file, Some(content)));
+    }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let path = disk.layout.object(record.sha256);
     let file: File = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED)
         .ok()?
         .into();
     let read = |size_bytes| read_cached(&file, 0, size_bytes);
-    let content = match usize::try_from(record.size_bytes) {
-        // A file of another length returns more bytes or fewer.
+    match usize::try_from(record.size_bytes) {
         Ok(size) if record.size_bytes <= READ_AT_OPEN_BYTES => {
-            Some(read(size + 1).filter(|bytes| bytes.len() == size)?)
+            let stamp = FolderStamp::of(&file);
+            // A file of another length returns more bytes or fewer.
+            let content = read(size + 1).filter(|bytes| bytes.len() == size)?;
+            let file = Arc::new(file);
+            if let Some(stamp) = stamp {
+                disk.open_objects
+                    .keep(record.sha256, &file, stamp, &content);
+            }
+            Some((file, Some(content)))
         }
         // Reads one byte for the same reason as `open_object`.
-        _ if has_length(&file, record.size_bytes) => read(1).map(|_| None)?,
-        _ => return None,
-    };
-    Some((Arc::new(file), content))
+        _ if has_length(&file, record.size_bytes) => {
+            read(1)?;
+            Some((Arc::new(file), None))
+        }
+        _ => None,
+    }
 }
 
 /// Whether a file has this length, according to the kernel's cache.

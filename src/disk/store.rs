@@ -21,6 +21,7 @@ use super::folder_parts::create_missing;
 use super::index::Index;
 use super::layout::Layout;
 use super::metadata_ledger::{FileUse, MetadataLedger};
+use super::open_objects::OpenObjects;
 use super::piece_queue::PieceQueue;
 use super::process_slot::ProcessSlot;
 use super::replica_markers::ReplicaMarkers;
@@ -57,6 +58,8 @@ pub struct DiskStore {
     pub(super) slot: ProcessSlot,
     /// Objects that could not be read recently, although their files exist.
     pub(super) unreadable: Cache<Sha256, ()>,
+    /// Small objects that were opened last.
+    pub(super) open_objects: OpenObjects,
     pub(super) absent_logs: AbsentLogs,
     /// Changes of the small files that the index does not have yet.
     pub(super) metadata: MetadataLedger,
@@ -124,6 +127,7 @@ impl DiskStore {
                 .max_capacity(MAX_UNREADABLE)
                 .time_to_live(UNREADABLE_TTL)
                 .build(),
+            open_objects: OpenObjects::new(config.held_objects),
             absent_logs: AbsentLogs::new(),
             metadata: MetadataLedger::default(),
             low_space: Notify::new(),

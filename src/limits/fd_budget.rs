@@ -40,6 +40,12 @@ const PART_OF_LOOKUPS: usize = 64;
 const MIN_LOOKUPS: usize = 8;
 const MAX_LOOKUPS: usize = 512;
 
+/// Divisor of the limit that gives the number of small objects that stay open.
+const PART_OF_HELD: usize = 128;
+
+/// Maximum of that number. They are those of the last moments.
+const MAX_HELD: usize = 256;
+
 /// Divisor of the limit that gives the additional connection attempts of all races together.
 const PART_OF_ATTEMPTS: usize = 128;
 
@@ -71,6 +77,8 @@ pub struct FdBudget {
     /// Responses that come from upstream.
     pub upstream: usize,
     pub dial: DialLimits,
+    /// Small objects that stay open.
+    pub held_objects: usize,
     pub admission: AdmissionLimits,
 }
 
@@ -100,13 +108,15 @@ impl FdBudget {
         let in_flight = (limit / PART_OF_IN_FLIGHT).clamp(1, MAX_IN_FLIGHT);
         let workers = available_parallelism().map_or(1, NonZero::get);
         let dial = DialLimits::for_limit(limit);
-        let own = OWN + workers * PER_WORKER + limit / PART_OF_IDLE;
+        let held_objects = (limit / PART_OF_HELD).min(MAX_HELD);
+        let own = OWN + workers * PER_WORKER + limit / PART_OF_IDLE + held_objects;
         let left = limit.saturating_sub(own + fetches * PER_FETCH + in_flight + dial.sockets());
         let admission = AdmissionLimits::for_descriptors(left);
         Self {
             in_flight,
             fetches,
             dial,
+            held_objects,
             upstream: (admission.responses - admission.responses / PART_OF_HITS).max(1),
             admission,
         }
@@ -178,6 +188,7 @@ mod tests {
                 + budget.fetches * PER_FETCH
                 + budget.in_flight
                 + budget.dial.sockets()
+                + budget.held_objects
                 + connections
                 + reserve
                 + responses;

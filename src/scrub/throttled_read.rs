@@ -143,6 +143,7 @@ mod tests {
             min_free_bytes: 0,
             min_free_inodes: 0,
             timeout: Duration::from_secs(1),
+            held_objects: 0,
         };
         let store = DiskStore::open(config, OpenMode::Maintenance, None, EventSink::new()).unwrap();
         let io = DiskIo::new(store).unwrap();

@@ -169,6 +169,7 @@ mod tests {
             min_free_bytes: 0,
             min_free_inodes: 0,
             timeout: Duration::from_secs(1),
+            held_objects: 0,
         };
         let events = EventSink::new();
         let disk = DiskStore::open(config, OpenMode::Maintenance, None, events).unwrap();

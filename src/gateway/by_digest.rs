@@ -57,7 +57,7 @@ pub async fn serve_object(
     let representation = Representation {
         length: Some(object.size_bytes),
         sha256: Some(object.sha256),
-        head: RepresentationHead::Recorded(StoredHeaders::default()),
+        head: RepresentationHead::Stated(StoredHeaders::default()),
         age: None,
         attachment: None,
     };

@@ -25,21 +25,23 @@ pub struct Representation {
 #[derive(Debug, Clone)]
 pub enum RepresentationHead {
     /// 200 with the fields of a record. The entity tag is made from the digest.
-    Recorded(StoredHeaders),
+    Recorded(Arc<Record>),
+    /// The same with these fields.
+    Stated(StoredHeaders),
     /// As the origin sent them.
     Observed(Arc<Observation>),
 }
 
 impl Representation {
     #[must_use]
-    pub fn from_record(record: &Record) -> Self {
+    pub fn from_record(record: Arc<Record>) -> Self {
         let age = SystemTime::now().duration_since(record.first_seen);
         Self {
             length: Some(record.size_bytes),
             sha256: Some(record.sha256),
-            head: RepresentationHead::Recorded(record.headers.clone()),
             age: Some(age.unwrap_or_default()),
             attachment: attachment(stated_name(&record.headers), &record.target),
+            head: RepresentationHead::Recorded(record),
         }
     }
 
@@ -49,7 +51,7 @@ impl Representation {
         Self {
             length: head.length,
             sha256: None,
-            head: RepresentationHead::Recorded(head.headers.clone()),
+            head: RepresentationHead::Stated(head.headers.clone()),
             age: None,
             attachment: attachment(stated_name(&head.headers), target),
         }
@@ -83,7 +85,9 @@ impl Representation {
     #[must_use]
     pub fn etag(&self) -> Option<String> {
         match &self.head {
-            RepresentationHead::Recorded(_) => Some(self.sha256?.etag()),
+            RepresentationHead::Recorded(_) | RepresentationHead::Stated(_) => {
+                Some(self.sha256?.etag())
+            }
             RepresentationHead::Observed(observation) => {
                 observation.fields.first("etag").map(str::to_owned)
             }
@@ -94,7 +98,8 @@ impl Representation {
     #[must_use]
     pub fn modified_at(&self) -> Option<SystemTime> {
         match &self.head {
-            RepresentationHead::Recorded(headers) => headers.modified_at(),
+            RepresentationHead::Recorded(record) => record.headers.modified_at(),
+            RepresentationHead::Stated(headers) => headers.modified_at(),
             RepresentationHead::Observed(observation) => {
                 httpdate::parse_http_date(observation.fields.first("last-modified")?).ok()
             }
@@ -105,7 +110,7 @@ impl Representation {
     #[must_use]
     pub fn status(&self) -> u16 {
         match &self.head {
-            RepresentationHead::Recorded(_) => 200,
+            RepresentationHead::Recorded(_) | RepresentationHead::Stated(_) => 200,
             RepresentationHead::Observed(observation) => observation.status,
         }
     }

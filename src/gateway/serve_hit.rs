@@ -1,5 +1,7 @@
 //! Responses from stored objects, on disk or in the bucket.
 
+use std::sync::Arc;
+
 use arc_swap::ArcSwap;
 
 use super::config::Config;
@@ -161,8 +163,8 @@ impl HitResponder<'_> {
         }))))
     }
 
-    fn select(&self, record: &Record) -> (Representation, Selection) {
-        let representation = Representation::from_record(record);
+    fn select(&self, record: &Arc<Record>) -> (Representation, Selection) {
+        let representation = Representation::from_record(Arc::clone(record));
         let request = self.request;
         let selection = preconditions::select(&request.conditions, request.range, &representation);
         (representation, selection)

@@ -2,8 +2,6 @@
 //!
 //! The main function is [`render`].
 
-use std::sync::Arc;
-
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
@@ -42,13 +40,12 @@ pub fn render(
     context: &ResponseContext<'_>,
 ) -> RenderedResponse {
     match response {
-        CacheResponse::Body(body_response) => match &body_response.representation.head {
-            RepresentationHead::Recorded(headers) => {
-                let headers = headers.clone();
-                render_body(*body_response, &headers, context)
+        CacheResponse::Body(body_response) => match body_response.representation.head.clone() {
+            RepresentationHead::Recorded(record) => {
+                render_body(*body_response, &record.headers, context)
             }
+            RepresentationHead::Stated(headers) => render_body(*body_response, &headers, context),
             RepresentationHead::Observed(observation) => {
-                let observation = Arc::clone(observation);
                 render_observed(*body_response, &observation, endpoint, context)
             }
         },

@@ -70,6 +70,11 @@ impl Attachment {
         let mut segments = path.rsplit('/');
         let is_name = |one: &&str| !one.is_empty() && !one.eq_ignore_ascii_case("download");
         let segment = segments.find(is_name)?;
+        if is_plain(segment) {
+            return Some(Self {
+                name: segment.to_owned(),
+            });
+        }
         Self::from_name(&decode(
             &percent_decode(segment.as_bytes()).collect::<Vec<_>>(),
         ))
@@ -96,8 +101,21 @@ impl Attachment {
     }
 }
 
+/// Whether a text is a name that needs no change in any form. Most names are.
+fn is_plain(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+');
+    text.len() <= MAX_NAME_BYTES
+        && text.bytes().all(|byte| is_plain(byte) || byte == b'.')
+        && text.bytes().any(is_plain)
+}
+
 impl fmt::Display for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if is_plain(&self.name) {
+            f.write_str("attachment; filename=\"")?;
+            f.write_str(&self.name)?;
+            return f.write_str("\"");
+        }
         let is_quotable = |c: char| (c == ' ' || c.is_ascii_graphic()) && !matches!(c, '"' | '\\');
         let replace = |c: char| if is_quotable(c) { c } else { '_' };
         let simple: String = self.name.chars().map(replace).collect();

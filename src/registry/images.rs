@@ -360,7 +360,8 @@ fn mark_stale(download: &mut ClientDownload, source: &ImageSource<'_>, checked_a
 fn content_type(response: &CacheResponse) -> Option<&str> {
     match response {
         CacheResponse::Body(body) => match &body.representation.head {
-            RepresentationHead::Recorded(headers) => headers.content_type.as_deref(),
+            RepresentationHead::Recorded(record) => record.headers.content_type.as_deref(),
+            RepresentationHead::Stated(headers) => headers.content_type.as_deref(),
             RepresentationHead::Observed(observed) => observed.fields.first("content-type"),
         },
         CacheResponse::PassThrough(passed) => {

@@ -98,7 +98,7 @@ fn select_document(document: &[u8], headers: &HeaderMap) -> (Representation, Sel
     let representation = Representation {
         length: Some(document.len() as u64),
         sha256: Some(hasher.finish().sha256),
-        head: RepresentationHead::Recorded(StoredHeaders::default()),
+        head: RepresentationHead::Stated(StoredHeaders::default()),
         age: None,
         attachment: None,
     };

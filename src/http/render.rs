@@ -122,7 +122,8 @@ fn render_body(
         selection,
         length,
     };
-    let mut rendered = RenderedResponse::new(finish_with_body(builder, body, context), status);
+    let (response, file) = finish_with_body(builder, body, context);
+    let mut rendered = RenderedResponse::new(response, status).with_file(file);
     rendered.facts = rendered.facts.with_extent(extent);
     rendered
 }

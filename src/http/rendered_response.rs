@@ -4,6 +4,7 @@
 
 use actix_web::HttpResponse;
 
+use super::connection::FileSender;
 use super::response_facts::{BodySender, ResponseFacts};
 use crate::gateway::CacheStatus;
 
@@ -11,6 +12,8 @@ use crate::gateway::CacheStatus;
 pub struct RenderedResponse {
     pub response: HttpResponse,
     pub facts: ResponseFacts,
+    /// Sender of the same bytes as the body, which the connection may use instead.
+    pub file: Option<FileSender>,
 }
 
 impl RenderedResponse {
@@ -19,7 +22,12 @@ impl RenderedResponse {
         Self {
             response,
             facts: ResponseFacts::of(cache_status),
+            file: None,
         }
+    }
+
+    pub fn with_file(self, file: Option<FileSender>) -> Self {
+        Self { file, ..self }
     }
 
     /// A response of the cache. nginx sends its body of `body_bytes`.
@@ -28,6 +36,7 @@ impl RenderedResponse {
         Self {
             response,
             facts: ResponseFacts::of(cache_status).with_sender(sender),
+            file: None,
         }
     }
 
@@ -36,6 +45,7 @@ impl RenderedResponse {
         Self {
             response,
             facts: ResponseFacts::own(),
+            file: None,
         }
     }
 }

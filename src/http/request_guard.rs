@@ -26,6 +26,11 @@ impl RequestGuard {
     pub fn direct_bytes(&self) -> &DirectBytes {
         self.state.direct_bytes()
     }
+
+    /// Whether the kernel can send files to the client: nothing is encrypted.
+    pub fn can_send_files(&self) -> bool {
+        !self.state.facts().is_intercepted()
+    }
 }
 
 impl Drop for RequestGuard {

@@ -114,12 +114,19 @@ impl<'a> Responder<'a> {
             class,
             permit,
         } = download;
-        let RenderedResponse { response, facts } = render(response, self.endpoint, &self.context);
+        let RenderedResponse {
+            response, facts, ..
+        } = render(response, self.endpoint, &self.context);
         self.context.is_head = is_head;
         match rewriting.apply(response, is_head).await {
             Ok(response) => {
                 let facts = facts.with_class(class);
-                let rendered = RenderedResponse { response, facts };
+                let file = None;
+                let rendered = RenderedResponse {
+                    response,
+                    facts,
+                    file,
+                };
                 ResponseBody::attach(rendered, self.log, self.guard, Some(permit))
             }
             Err(error) => self.send_error(&error),

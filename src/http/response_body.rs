@@ -13,6 +13,7 @@ use actix_web::web::Bytes;
 
 use super::access_log::RequestLog;
 use super::body::paced;
+use super::connection::FileSender;
 use super::rendered_response::RenderedResponse;
 use super::request_guard::RequestGuard;
 use super::response_facts::{BodySender, ResponseFacts};
@@ -39,12 +40,13 @@ pub struct ResponseBody {
 }
 
 /// Way of the bytes to the socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BodyRoute {
     /// Through the buffer of the HTTP library, which also frames them.
     Buffered,
     /// Past the HTTP library, which only writes the head.
     Direct,
+    /// In the same way, from the file. `None` once the connection has the sender.
+    File(Option<FileSender>),
 }
 
 /// Error of a body that ended before its stated length.
@@ -64,7 +66,12 @@ impl ResponseBody {
         guard: RequestGuard,
         transfer_permit: Option<TransferPermit>,
     ) -> HttpResponse {
-        let RenderedResponse { response, facts } = rendered;
+        let RenderedResponse {
+            response,
+            facts,
+            file,
+        } = rendered;
+        let file = file.filter(|_| guard.can_send_files());
         let status = response.status().as_u16();
         if let (BodySender::Nginx { body_bytes }, Some(permit)) = (facts.sender, &transfer_permit)
             && !log.is_head()
@@ -72,9 +79,9 @@ impl ResponseBody {
             permit.count_bytes(body_bytes);
         }
         response.map_body(|head, body| {
-            let source = match transfer_permit.as_ref().and_then(TransferPermit::pacer) {
-                Some(pacer) => paced(body, pacer),
-                None => body,
+            let (source, file) = match transfer_permit.as_ref().and_then(TransferPermit::pacer) {
+                Some(pacer) => (paced(body, pacer), None),
+                None => (body, file),
             };
             let expected_bytes = match source.size() {
                 BodySize::None => Some(0),
@@ -87,7 +94,7 @@ impl ResponseBody {
                     // The library takes the length from the field, and ends the body with it.
                     head.headers_mut().insert(CONTENT_LENGTH, size.into());
                     head.no_chunking(true);
-                    BodyRoute::Direct
+                    file.map_or(BodyRoute::Direct, |file| BodyRoute::File(Some(file)))
                 }
                 _ => BodyRoute::Buffered,
             };
@@ -129,16 +136,44 @@ impl ResponseBody {
         match &polled {
             Poll::Ready(Some(Ok(chunk))) => {
                 self.log.mark_first_byte();
-                let bytes = chunk.len() as u64;
-                self.sent_bytes += bytes;
-                if let Some(permit) = &self.transfer_permit {
-                    permit.count_bytes(bytes);
-                }
+                self.count_sent(chunk.len() as u64);
             }
             Poll::Ready(None) => self.has_ended = true,
             Poll::Ready(Some(Err(_))) | Poll::Pending => {}
         }
         polled
+    }
+
+    fn count_sent(&mut self, bytes: u64) {
+        self.sent_bytes += bytes;
+        if let Some(permit) = &self.transfer_permit {
+            permit.count_bytes(bytes);
+        }
+    }
+
+    /// Counts the bytes of a file that the connection has sent since the last call.
+    fn count_file_bytes(&mut self) {
+        let unsent_bytes = self.guard.direct_bytes().len();
+        let sent_bytes = self.expected_bytes.unwrap_or_default() - unsent_bytes;
+        self.count_sent(sent_bytes - self.sent_bytes);
+    }
+
+    /// Passes the file to the connection, and returns no bytes, until the connection has sent them
+    /// all.
+    fn poll_file(
+        &mut self,
+        file: Option<FileSender>,
+    ) -> Poll<Option<Result<Bytes, <Self as MessageBody>::Error>>> {
+        if let Some(file) = file {
+            self.log.mark_first_byte();
+            self.guard.direct_bytes().put_file(file);
+        }
+        self.count_file_bytes();
+        if self.guard.direct_bytes().is_empty() {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
     }
 
     /// Passes the next bytes to the connection, and returns no bytes. The HTTP library flushes the
@@ -177,7 +212,7 @@ impl MessageBody for ResponseBody {
     fn size(&self) -> BodySize {
         match self.route {
             BodyRoute::Buffered => self.source.size(),
-            BodyRoute::Direct => BodySize::Stream,
+            BodyRoute::Direct | BodyRoute::File(_) => BodySize::Stream,
         }
     }
 
@@ -185,17 +220,23 @@ impl MessageBody for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        match self.route {
+        match &mut self.route {
             BodyRoute::Buffered => self.poll_source(cx),
             BodyRoute::Direct => self.poll_direct(cx),
+            BodyRoute::File(file) => {
+                let file = file.take();
+                self.poll_file(file)
+            }
         }
     }
 }
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        if self.route == BodyRoute::Direct {
-            self.sent_bytes -= self.guard.direct_bytes().len() as u64;
+        match self.route {
+            BodyRoute::Buffered | BodyRoute::File(Some(_)) => {}
+            BodyRoute::Direct => self.sent_bytes -= self.guard.direct_bytes().len(),
+            BodyRoute::File(None) => self.count_file_bytes(),
         }
         let end = self.end();
         self.log

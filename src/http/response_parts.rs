@@ -8,6 +8,7 @@ use actix_web::http::header::CONTENT_RANGE;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use super::body::{HeadBody, bucket_body, hit_body, in_flight_body, object_body, verified_body};
+use super::connection::FileSender;
 use super::response_context::ResponseContext;
 use crate::gateway::{BodySource, Selection};
 use crate::model::ByteRange;
@@ -39,23 +40,26 @@ pub struct SelectedBody {
     pub length: Option<u64>,
 }
 
-/// Adds the selected part of the body and its `Content-Range` (RFC 9110, section 14.4).
+/// Adds the selected part of the body and its `Content-Range` (RFC 9110, section 14.4). Also
+/// returns the sender of a body that the kernel can send from a file.
 pub fn finish_with_body(
     mut builder: HttpResponseBuilder,
     body: SelectedBody,
     context: &ResponseContext<'_>,
-) -> HttpResponse {
+) -> (HttpResponse, Option<FileSender>) {
     let SelectedBody {
         source,
         selection,
         length,
     } = body;
     let range = match selection {
-        Selection::NotModified | Selection::PreconditionFailed => return builder.finish(),
+        Selection::NotModified | Selection::PreconditionFailed => {
+            return (builder.finish(), None);
+        }
         Selection::Unsatisfiable => {
             let content_range = format!("bytes */{}", length.unwrap_or(0));
             builder.insert_header((CONTENT_RANGE, content_range));
-            return builder.finish();
+            return (builder.finish(), None);
         }
         Selection::Whole => None,
         Selection::Part(part) => Some(part),
@@ -65,10 +69,23 @@ pub fn finish_with_body(
         builder.insert_header((CONTENT_RANGE, format!("bytes {first}-{last}/{complete}")));
     }
     if context.is_head {
-        builder.body(HeadBody { length })
-    } else {
-        builder.body(open_body(source, range, length, context.chunk_bytes))
+        return (builder.body(HeadBody { length }), None);
     }
+    let file = match (&source, range_or_whole(range, length)) {
+        // A small file was read when it was opened.
+        (BodySource::DiskFile(hit), Some(part)) if hit.content(part).is_none() => {
+            Some(FileSender::new(hit.clone(), part))
+        }
+        _ => None,
+    };
+    let body = open_body(source, range, length, context.chunk_bytes);
+    (builder.body(body), file)
+}
+
+/// Returns the part of a representation of `length` bytes that is sent. `None` if it is empty.
+fn range_or_whole(range: Option<ByteRange>, length: Option<u64>) -> Option<ByteRange> {
+    let last = length.and_then(|length| length.checked_sub(1));
+    range.or(last.map(|last| ByteRange { first: 0, last }))
 }
 
 /// Returns the status of a response that would be 200 without conditions and range.
@@ -89,12 +106,7 @@ fn open_body(
     length: Option<u64>,
     chunk_bytes: usize,
 ) -> BoxBody {
-    let whole = length
-        .and_then(|length| length.checked_sub(1))
-        .map(|last| ByteRange { first: 0, last });
-    // `None` if the representation is empty.
-    let part = range.or(whole);
-    match (source, part) {
+    match (source, range_or_whole(range, length)) {
         (BodySource::DiskFile(hit), Some(part)) => hit_body(hit, part, chunk_bytes),
         (BodySource::Verifying(reader), Some(part)) => {
             verified_body(*reader, part.size_bytes(), chunk_bytes)

@@ -12,11 +12,26 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::AsyncWrite as _;
 
 use super::client_stream::ClientStream;
+use super::file_sender::FileSender;
 
 /// The next bytes of the current response, behind those that the HTTP library has written.
 #[derive(Debug, Default)]
 pub struct DirectBytes {
-    unsent: RefCell<Bytes>,
+    unsent: RefCell<Unsent>,
+}
+
+/// Bytes that are not sent yet.
+#[derive(Debug)]
+enum Unsent {
+    Bytes(Bytes),
+    /// Part of a file. The socket must be a plain one.
+    File(Box<FileSender>),
+}
+
+impl Default for Unsent {
+    fn default() -> Self {
+        Self::Bytes(Bytes::new())
+    }
 }
 
 impl DirectBytes {
@@ -25,8 +40,11 @@ impl DirectBytes {
     }
 
     /// Number of bytes that are not sent yet.
-    pub fn len(&self) -> usize {
-        self.unsent.borrow().len()
+    pub fn len(&self) -> u64 {
+        match &*self.unsent.borrow() {
+            Unsent::Bytes(bytes) => bytes.len() as u64,
+            Unsent::File(file) => file.left_bytes(),
+        }
     }
 
     /// Adds bytes behind those that are not sent yet.
@@ -34,11 +52,20 @@ impl DirectBytes {
     /// # Panics
     /// If there are such bytes.
     pub fn put(&self, bytes: Bytes) {
-        let earlier = self.unsent.replace(bytes);
-        assert!(
-            earlier.is_empty(),
-            "the body waits until its bytes are sent"
-        );
+        self.replace(Unsent::Bytes(bytes));
+    }
+
+    /// Adds a part of a file. The connection must not be one of TLS.
+    ///
+    /// # Panics
+    /// As [`DirectBytes::put`].
+    pub fn put_file(&self, file: FileSender) {
+        self.replace(Unsent::File(Box::new(file)));
+    }
+
+    fn replace(&self, next: Unsent) {
+        assert!(self.is_empty(), "the body waits until its bytes are sent");
+        self.unsent.replace(next);
     }
 
     /// Writes all bytes, and then wakes the current task for the next ones.
@@ -47,19 +74,29 @@ impl DirectBytes {
         stream: &mut ClientStream,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut unsent = self.unsent.borrow_mut();
-        if unsent.is_empty() {
+        if self.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        while !unsent.is_empty() {
-            let count = ready!(Pin::new(&mut *stream).poll_write(cx, &unsent))?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        let mut unsent = self.unsent.borrow_mut();
+        match (&mut *unsent, stream) {
+            (Unsent::File(file), ClientStream::Plain(socket)) => {
+                ready!(file.poll_send(socket, cx))?;
             }
-            unsent.advance(count);
+            (Unsent::File(_), ClientStream::Tls(_)) => {
+                return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+            }
+            (Unsent::Bytes(bytes), stream) => {
+                while !bytes.is_empty() {
+                    let count = ready!(Pin::new(&mut *stream).poll_write(cx, bytes))?;
+                    if count == 0 {
+                        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    }
+                    bytes.advance(count);
+                }
+            }
         }
-        // Releases the buffer.
-        *unsent = Bytes::new();
+        // Releases the buffer or the file.
+        *unsent = Unsent::default();
         cx.waker().wake_by_ref();
         Poll::Ready(Ok(()))
     }

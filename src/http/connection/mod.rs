@@ -16,6 +16,7 @@
 mod client_stream;
 mod deadline;
 mod direct_bytes;
+mod file_sender;
 mod linger;
 mod request_gate;
 mod state;
@@ -37,6 +38,7 @@ use state::RequestPhase;
 
 pub use client_stream::ClientStream;
 pub use direct_bytes::DirectBytes;
+pub use file_sender::FileSender;
 pub use state::{ConnectionFacts, ConnectionState, EnclosingConnect, InnerTransport};
 
 /// How long a client may take to send a request head.

@@ -3,6 +3,9 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::num::NonZero;
+
+use rustix::fs::{Advice, fadvise};
 
 use super::setting::{PORTS, Received};
 use crate::harness::{Body, DEADLINE, Gateway, Origin, Reply, archive, is_request_of};
@@ -159,5 +162,30 @@ fn clients_that_pause_get_the_rest() {
     gateway.assert_serves(&url, &body);
     for answer in paused {
         assert!(answer.finish().body == body[1..], "the rest is complete");
+    }
+}
+
+#[test]
+fn bytes_outside_memory_are_read_and_sent() {
+    const SIZE: usize = 5 << 20;
+    let origin = Origin::start();
+    let body = archive(14, SIZE);
+    origin.serve("/cold-1.0.tar.gz", Reply::file(&body));
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url("/cold-1.0.tar.gz");
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
+    let object = fs::File::open(gateway.object_path(&body)).expect("the object is there");
+    object.sync_all().expect("the object can be synced");
+    // The whole object, its middle, and its end.
+    for (first, length) in [(0, SIZE), (1 << 20, 3 << 20), (SIZE - 4096, 4096)] {
+        gateway.assert_serves(&url, &body);
+        let length = NonZero::new(length as u64);
+        let dropped = fadvise(&object, first as u64, length, Advice::DontNeed);
+        dropped.expect("the kernel takes the advice");
+        gateway.assert_serves(&url, &body);
+        let range = gateway.get(&url).header("Range", "bytes=1000000-").send();
+        assert_eq!(range.status, 206);
+        assert!(range.body == body[1_000_000..], "the range is complete");
     }
 }

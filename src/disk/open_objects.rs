@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn large_objects_and_those_without_slot_are_not_kept() {
+    fn large_objects_are_not_kept() {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let path = folder.path().join("object");
         let large = vec![1; MAX_HELD_BYTES + 1];

@@ -1,4 +1,4 @@
-//! Sends bytes of open files from the kernel's page cache to a socket, without a copy in this process.
+//! Sends bytes of open files from the kernel's page cache to a socket, without a copy here.
 //!
 //! This file must not know what else goes to the socket. Its entry point is
 //! [`OpenFile::send_cached`].
@@ -26,8 +26,8 @@ pub enum SendOutcome {
 }
 
 impl OpenFile {
-    /// Sends up to `size_bytes` from `offset` to a socket that does not block. The call waits for no
-    /// disk, unless the kernel drops a page within microseconds of its check, or keeps only the
+    /// Sends up to `size_bytes` from `offset` to a socket that does not block. The call waits for
+    /// no disk, unless the kernel drops a page within microseconds of its check, or keeps only the
     /// pages around it.
     ///
     /// # Errors

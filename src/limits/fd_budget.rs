@@ -41,7 +41,7 @@ const MIN_LOOKUPS: usize = 8;
 const MAX_LOOKUPS: usize = 512;
 
 /// Divisor of the limit that gives the number of small objects that stay open.
-const PART_OF_HELD: usize = 128;
+const PART_OF_HELD: usize = 1024;
 
 /// Maximum of that number. They are those of the last moments.
 const MAX_HELD: usize = 256;

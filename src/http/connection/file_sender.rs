@@ -29,11 +29,11 @@ pub struct FileSender {
     hit: FileHit,
     range: ByteRange,
     left_bytes: u64,
-    step: Step,
+    step: SendStep,
     is_corked: bool,
 }
 
-enum Step {
+enum SendStep {
     Sending,
     Reading(Reading),
     /// Bytes that were read.
@@ -47,7 +47,7 @@ impl FileSender {
             hit,
             range,
             left_bytes: range.size_bytes(),
-            step: Step::Sending,
+            step: SendStep::Sending,
             is_corked: false,
         }
     }
@@ -74,7 +74,7 @@ impl FileSender {
                 return Poll::Pending;
             }
             let sent_bytes = match &mut self.step {
-                Step::Sending => {
+                SendStep::Sending => {
                     ready!(socket.poll_write_ready(cx))?;
                     match self.send(socket, budget_bytes) {
                         Ok(SendOutcome::Sent(sent_bytes)) => sent_bytes,
@@ -87,19 +87,17 @@ impl FileSender {
                         Err(error) => return Poll::Ready(Err(error)),
                     }
                 }
-                Step::Reading(reading) => {
+                SendStep::Reading(reading) => {
                     let read = ready!(reading.as_mut().poll(cx));
-                    self.step = Step::Writing(read.inspect_err(|error| {
-                        let sha256 = self.hit.record.sha256;
-                        tracing::error!(%error, %sha256, "object is unreadable, aborting the response");
-                    })?);
+                    let read = read.inspect_err(|error| self.report_unreadable(error));
+                    self.step = SendStep::Writing(read?);
                     0
                 }
-                Step::Writing(bytes) if bytes.is_empty() => {
-                    self.step = Step::Sending;
+                SendStep::Writing(bytes) if bytes.is_empty() => {
+                    self.step = SendStep::Sending;
                     0
                 }
-                Step::Writing(bytes) => {
+                SendStep::Writing(bytes) => {
                     let count = ready!(Pin::new(&mut *socket).poll_write(cx, bytes))?;
                     if count == 0 {
                         return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -128,6 +126,11 @@ impl FileSender {
         })
     }
 
+    fn report_unreadable(&self, error: &io::Error) {
+        let sha256 = self.hit.record.sha256;
+        tracing::error!(%error, %sha256, "object is unreadable, aborting the response");
+    }
+
     /// Makes the kernel send full segments only, or what it has.
     fn set_cork(&mut self, socket: &TcpStream, is_corked: bool) {
         if self.is_corked != is_corked {
@@ -138,11 +141,11 @@ impl FileSender {
     }
 
     /// Begins to read the next bytes.
-    fn read(&self) -> Step {
+    fn read(&self) -> SendStep {
         let (hit, offset) = (self.hit.clone(), self.offset());
         let left_bytes = usize::try_from(self.left_bytes).unwrap_or(usize::MAX);
         let size_bytes = left_bytes.min(MAX_READ_BYTES);
-        Step::Reading(Box::pin(
+        SendStep::Reading(Box::pin(
             async move { hit.read_some(offset, size_bytes).await },
         ))
     }

@@ -35,9 +35,16 @@ impl DurableDirs {
     /// # Errors
     /// The system's error if a folder cannot be created or synced.
     pub fn create(&self, folder: &Path) -> io::Result<()> {
-        if !folder.is_dir() {
-            fs::create_dir_all(folder)?;
-        }
+        make(folder)?;
+        self.sync_entries(folder)
+    }
+
+    /// Syncs the directory entries of a folder and of its ancestors below the root. If a file
+    /// that was created later was synced before, most file systems have nothing left to do.
+    ///
+    /// # Errors
+    /// The system's error if a folder cannot be synced.
+    pub fn sync_entries(&self, folder: &Path) -> io::Result<()> {
         for ancestor in folder.ancestors().take_while(|above| *above != self.root) {
             let is_synced = self
                 .synced
@@ -65,6 +72,17 @@ impl DurableDirs {
             .extend(remembered.map(Path::to_owned));
         Ok(())
     }
+}
+
+/// Creates a folder and its missing ancestors. [`DurableDirs::sync_entries`] makes them durable.
+///
+/// # Errors
+/// The system's error if a folder cannot be created.
+pub fn make(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)
 }
 
 /// Creates the root and its missing ancestors, and syncs their directory entries.

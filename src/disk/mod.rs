@@ -35,6 +35,7 @@ pub mod lease;
 pub mod listing;
 mod metadata_ledger;
 pub mod missing;
+mod move_object;
 pub mod objects;
 pub mod observation_publish;
 pub mod observations;

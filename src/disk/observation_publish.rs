@@ -3,7 +3,8 @@
 //! This file must not know how an observation is read or removed.
 
 use super::index::ObjectClass;
-use super::publish::{indexed_object, place_object};
+use super::move_object::move_object;
+use super::publish::indexed_object;
 use super::{DiskError, DiskStore, Sealed, TargetSnapshot, observations};
 use crate::freshness::Observation;
 
@@ -26,7 +27,7 @@ pub fn publish(
     let written = {
         // An eviction between the two steps would leave an observation without its object.
         let _lock = disk.layout.lock_object(sha256)?;
-        place_object(disk, sealed, None)?;
+        move_object(disk, sealed, None)?.sync(disk)?;
         let own_lock = disk.layout.lock_observations(key)?;
         let is_current = match before {
             Some(before) => {

@@ -3,25 +3,16 @@
 //! An object is created before its record, so that a reader that finds a record also finds its
 //! object. The main function is [`publish`].
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::SystemTime;
 
 use fs_err as fs;
 
 use super::index::{IndexedObject, ObjectClass, PendingUpload};
 use super::metadata_ledger::object_disk_bytes;
-use super::record_files::create_record;
-use super::staging::Placed;
-use super::{
-    DiskError, DiskStore, Sealed, TargetLookup, compaction, durable_dirs, missing, pins, records,
-};
+use super::move_object::move_object;
+use super::record_files::{create_record, create_record_of};
+use super::{DiskError, DiskStore, Sealed, TargetLookup, compaction, pins, records};
 use crate::model::{Acceptance, Record, Sha256, Standing};
-
-/// Mode of an object. Objects are never written again, and nginx reads them as a member of the
-/// group.
-pub(super) const OBJECT_MODE: u32 = 0o440;
 
 /// Bound on the records of a target while an operator has not accepted the newest. Some targets
 /// return other bytes each time.
@@ -69,8 +60,8 @@ pub fn publish(
         // Without the lock, an eviction between the two steps would leave a record without its
         // object.
         let _lock = disk.layout.lock_object(sha256)?;
-        place_object(disk, sealed, record.headers.modified_at())?;
-        let recorded = create_record(disk, &record);
+        let moved = move_object(disk, sealed, record.headers.modified_at())?;
+        let recorded = create_record_of(disk, moved, &record);
         index_object(disk, &record, Some(sealed.file.id));
         recorded.map(|()| record)?
     };
@@ -200,44 +191,4 @@ fn enqueue_upload(disk: &DiskStore, pending: PendingUpload) -> Result<(), DiskEr
         disk.index.uploads().enqueue_published(pending)?;
     }
     Ok(())
-}
-
-/// Moves the staged file into the objects folder. It replaces an object with the same digest,
-/// because that object may be unreadable.
-pub(super) fn place_object(
-    disk: &DiskStore,
-    sealed: &Sealed,
-    modified_at: Option<SystemTime>,
-) -> Result<(), DiskError> {
-    let sha256 = sealed.digests.sha256;
-    let path = disk.layout.object(sha256);
-    let folder = path.parent().expect("an object lies in a folder");
-    disk.dirs.create(folder)?;
-    // An existing object keeps its date. Another target may have stored it with another date.
-    let modified_at = fs::metadata(&path)
-        .and_then(|existing| existing.modified())
-        .ok()
-        .or(modified_at);
-    let is_linked = sealed.file.placed == Placed::Linked;
-    // The date of a linked file belongs to its other name as well.
-    if let Some(modified_at) = modified_at.filter(|_| !is_linked) {
-        fs::OpenOptions::new()
-            .write(true)
-            .open(&sealed.file.path)?
-            .file()
-            .set_modified(modified_at)?;
-    }
-    fs::set_permissions(
-        &sealed.file.path,
-        std::fs::Permissions::from_mode(OBJECT_MODE),
-    )?;
-    fs::rename(&sealed.file.path, &path)?;
-    if is_linked {
-        // Renaming one name of a file over another one does nothing.
-        durable_dirs::remove_if_exists(&sealed.file.path)?;
-    }
-    sealed.file.is_published.store(true, Ordering::Release);
-    durable_dirs::sync(folder)?;
-    disk.unreadable.invalidate(&sha256);
-    missing::clear(disk, sha256)
 }

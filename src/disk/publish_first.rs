@@ -4,8 +4,9 @@
 
 use fs_err as fs;
 
-use super::publish::{Placement, announce, index_object, place, place_object};
-use super::record_files::create_record;
+use super::move_object::move_object;
+use super::publish::{Placement, announce, index_object, place};
+use super::record_files::{create_record, create_record_of};
 use super::{DiskError, DiskStore, Sealed, TargetLookup, pins, records};
 use crate::model::{Acceptance, Key, Record, Sha256};
 
@@ -47,13 +48,15 @@ pub fn publish_first(
     let placed = place(disk, record, Placement::New(Acceptance::IfFirst))?;
     {
         let _lock = disk.layout.lock_object(sha256)?;
-        match sealed {
-            Some(sealed) => place_object(disk, sealed, None)?,
+        let recorded = match sealed {
+            Some(sealed) => {
+                let moved = move_object(disk, sealed, None)?;
+                create_record_of(disk, moved, &placed)
+            }
             // An eviction was faster. A marker without a pin protects an object without need only.
             None if !is_stored(disk, record) => return Ok(FirstPublished::NoObject),
-            None => {}
-        }
-        let recorded = create_record(disk, &placed);
+            None => create_record(disk, &placed),
+        };
         index_object(disk, &placed, sealed.map(|sealed| sealed.file.id));
         recorded?;
     }

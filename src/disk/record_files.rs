@@ -10,6 +10,7 @@ use fs_err as fs;
 
 use super::index::PendingUpload;
 use super::metadata_ledger::MetadataKind;
+use super::move_object::MovedObject;
 use super::open_file::digest_of;
 use super::{DiskError, DiskStore, compact_log, durable_dirs, quarantine, records};
 use crate::model::{Algorithm, Digests, Key, Record, RecordOrder, RecordSource, Sha256, Target};
@@ -23,14 +24,30 @@ const REBUILT_SOURCE: &str = "rebuilt";
 /// # Errors
 /// [`DiskError`] if the disk fails.
 pub fn create_record(disk: &DiskStore, record: &Record) -> Result<(), DiskError> {
-    write(disk, record, replaces)
+    write(disk, record, None, replaces)
+}
+
+/// Does the same as [`create_record`], and makes the object durable before.
+///
+/// # Errors
+/// As [`create_record`].
+pub(super) fn create_record_of(
+    disk: &DiskStore,
+    object: MovedObject,
+    record: &Record,
+) -> Result<(), DiskError> {
+    write(disk, record, Some(object), replaces)
 }
 
 /// Writes a record to a draft, and links the draft under the name of the record. If the name
 /// exists, `replaces` decides whether the draft is renamed over it.
+///
+/// The draft is synced once the object and the folder are in place. File systems with a journal
+/// write all three at once then.
 fn write(
     disk: &DiskStore,
     record: &Record,
+    object: Option<MovedObject>,
     replaces: impl Fn(&DiskStore, &Record) -> bool,
 ) -> Result<(), DiskError> {
     let path = disk.layout.record(record.key(), record.sha256);
@@ -38,7 +55,7 @@ fn write(
     let _counted = disk
         .metadata
         .watch(MetadataKind::Records, folder.to_owned());
-    disk.dirs.create(folder)?;
+    durable_dirs::make(folder)?;
     let (_, draft) = disk.slot.next_file();
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -46,6 +63,10 @@ fn write(
         .open(&draft)?;
     file.write_all(&record.to_bytes())?;
     file.sync_all()?;
+    if let Some(object) = object {
+        object.sync(disk)?;
+    }
+    disk.dirs.sync_entries(folder)?;
     let linked = match fs::hard_link(&draft, &path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         Err(_) if replaces(disk, record) => fs::rename(&draft, &path),
@@ -94,7 +115,7 @@ pub fn import_records(disk: &DiskStore, found: &[Record]) -> Result<u64, DiskErr
         let _lock = disk.layout.lock_object(sha256)?;
         let is_new = !disk.layout.record(key, sha256).exists() || replaces(disk, record);
         if is_new {
-            write(disk, record, |_, _| true)?;
+            write(disk, record, None, |_, _| true)?;
             new += 1;
         }
         if let Some(markers) = &disk.markers {
@@ -177,5 +198,5 @@ pub fn replace_damaged(disk: &DiskStore, record: &Record) -> Result<(), DiskErro
     let _lock = disk.layout.lock_object(sha256)?;
     let path = disk.layout.record(key, sha256);
     quarantine::copy_in(disk, &path, &format!("{key}.{sha256}.json"))?;
-    write(disk, record, |_, _| true)
+    write(disk, record, None, |_, _| true)
 }

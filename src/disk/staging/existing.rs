@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::{HashState, NewBody, Placed, StagedFile, Staging};
 use crate::disk::caller::Caller;
-use crate::disk::publish::OBJECT_MODE;
+use crate::disk::move_object::OBJECT_MODE;
 use crate::disk::space_reservation::{self, Space};
 use crate::disk::{DiskError, DiskIo, DiskStore, IoClass, free_inodes};
 

@@ -5,6 +5,7 @@ use rusqlite::{Connection, params};
 use super::database::to_i64;
 use super::object::{IndexedObject, ObjectClass};
 use super::pending_upload::{PendingUpload, enqueue};
+use super::statements::execute;
 use crate::model::{Key, Sha256};
 
 /// Change that nothing waits for. If the index cannot be written, it is applied later.
@@ -50,34 +51,28 @@ impl IndexChange {
             Self::Insert(object, class) => insert(connection, object, *class),
             Self::Remove(sha256) => {
                 let sql = "DELETE FROM objects WHERE sha256 = ?1";
-                connection.execute(sql, [sha256.as_bytes()]).map(drop)
+                execute(connection, sql, [sha256.as_bytes()]).map(drop)
             }
             Self::RemoveEvicted { sha256, .. } => {
                 let sql = "INSERT OR REPLACE INTO evicted SELECT sha256, accessed_at FROM objects
                            WHERE sha256 = ?1 AND NOT is_observed";
-                connection.execute(sql, [sha256.as_bytes()])?;
+                execute(connection, sql, [sha256.as_bytes()])?;
                 Self::Remove(*sha256).apply(connection)
             }
             Self::SetClass(sha256, class) => {
                 let sql = "UPDATE objects SET is_observed = ?2
                            WHERE sha256 = ?1 AND is_observed <> ?2";
                 let is_observed = *class == ObjectClass::Observed;
-                connection
-                    .execute(sql, params![sha256.as_bytes(), is_observed])
-                    .map(drop)
+                execute(connection, sql, params![sha256.as_bytes(), is_observed]).map(drop)
             }
             Self::SetObservedKey(sha256, key) => {
                 let sql = "UPDATE objects SET observed_key = ?2 WHERE sha256 = ?1";
-                connection
-                    .execute(sql, params![sha256.as_bytes(), key.as_bytes()])
-                    .map(drop)
+                execute(connection, sql, params![sha256.as_bytes(), key.as_bytes()]).map(drop)
             }
             Self::Enqueue(pending) => enqueue(connection, *pending).map(drop),
             Self::SetAccessTime(sha256, accessed_at) => {
                 let sql = "UPDATE objects SET accessed_at = ?2 WHERE sha256 = ?1";
-                connection
-                    .execute(sql, params![sha256.as_bytes(), accessed_at])
-                    .map(drop)
+                execute(connection, sql, params![sha256.as_bytes(), accessed_at]).map(drop)
             }
             Self::Release { process, id } => release(connection, process, *id),
             Self::Publish {
@@ -118,7 +113,8 @@ fn insert(
 ) -> Result<(), rusqlite::Error> {
     let sql = "INSERT INTO objects VALUES (?1, ?2, ?3, ?4, ?5, NULL)
                ON CONFLICT DO UPDATE SET is_observed = min(is_observed, excluded.is_observed)";
-    connection.execute(
+    execute(
+        connection,
         sql,
         params![
             object.sha256.as_bytes(),
@@ -133,6 +129,6 @@ fn insert(
 
 fn release(connection: &Connection, process: &str, id: u64) -> Result<(), rusqlite::Error> {
     let sql = "DELETE FROM reservations WHERE process = ?1 AND id = ?2";
-    connection.execute(sql, params![process, to_i64(id)])?;
+    execute(connection, sql, params![process, to_i64(id)])?;
     Ok(())
 }

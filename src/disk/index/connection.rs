@@ -17,6 +17,7 @@ use rusqlite::Connection;
 use super::background_writer::{BackgroundWriter, LockTry, REPORT_AFTER};
 use super::change::IndexChange;
 use super::database::READ_TIMEOUT;
+use super::statements::execute;
 use crate::disk::DiskError;
 use crate::disk::index_error::is_busy;
 use crate::model::{Sha256, lock};
@@ -203,7 +204,7 @@ impl IndexConnection {
         for change in deferred.iter() {
             change.apply(&transaction)?;
         }
-        transaction.connection.execute_batch("COMMIT")?;
+        execute(&transaction.connection, "COMMIT", [])?;
         tracing::debug!(changes = deferred.len(), "applied changes to the index");
         deferred.clear();
         begin_immediate(&transaction.connection)?;
@@ -261,9 +262,9 @@ impl IndexConnection {
 /// Begins a transaction that writes. Tries the lock for `TRY_TIMEOUT`.
 fn begin_immediate(connection: &Connection) -> Result<(), DiskError> {
     connection.busy_timeout(TRY_TIMEOUT)?;
-    let begun = connection.execute_batch("BEGIN IMMEDIATE");
+    let begun = execute(connection, "BEGIN IMMEDIATE", []);
     connection.busy_timeout(READ_TIMEOUT)?;
-    begun.map_err(|error| {
+    begun.map(drop).map_err(|error| {
         if is_busy(&error) {
             DiskError::IndexBusy
         } else {
@@ -278,7 +279,7 @@ impl WriteTransaction<'_> {
     /// # Errors
     /// [`DiskError::Index`] if the index fails. Nothing is written then.
     pub fn commit(mut self) -> Result<(), DiskError> {
-        self.connection.execute_batch("COMMIT")?;
+        execute(&self.connection, "COMMIT", [])?;
         self.is_open = false;
         Ok(())
     }

@@ -25,6 +25,9 @@ const MAX_MEMORY_BYTES: i64 = 256 << 20;
 /// Unit of this bound, in bytes.
 const MEMORY_PAGE_BYTES: i64 = 4096;
 
+/// Bound on the statements that stay prepared. It is more than there are.
+const PREPARED_STATEMENTS: usize = 64;
+
 const SCHEMA: &str = "
     CREATE TABLE objects (
         sha256 BLOB PRIMARY KEY,
@@ -98,6 +101,7 @@ const SCHEMA: &str = "
 pub fn connect(layout: &Layout) -> Result<(Connection, bool), rusqlite::Error> {
     let mut connection = Connection::open(layout.index())?;
     connection.busy_timeout(READ_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
     // SQLite opens a file that cannot be written for reading only, and never again for writing.
     if connection.is_readonly("main")? {
         return Err(read_only());

@@ -17,6 +17,7 @@ mod opened;
 mod pending_upload;
 mod reopening;
 mod space_ledger;
+mod statements;
 mod upload_lease;
 mod upload_queue;
 
@@ -41,6 +42,7 @@ use connection::IndexConnection;
 use database::{identity, to_i64, to_u64};
 use digest_query::query_digests;
 use lru::AccessTimes;
+use statements::query_row;
 use upload_lease::UploadsInProgress;
 
 /// The index of one cache folder. Other processes may have the same file open.
@@ -109,11 +111,8 @@ impl Index {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub(super) fn cached_bytes(&self) -> Result<u64, DiskError> {
-        Ok(self
-            .connection
-            .read()
-            .query_row("SELECT cached_bytes FROM ledger", [], |row| row.get(0))
-            .map(to_u64)?)
+        let (connection, sql) = (self.connection.read(), "SELECT cached_bytes FROM ledger");
+        Ok(query_row(&connection, sql, [], |row| row.get(0)).map(to_u64)?)
     }
 
     /// Releases the reservations and the queue leases of all processes that are not in `live`.

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::database::now;
+use super::statements::execute;
 use crate::model::{Key, Sha256};
 
 /// A record that must be uploaded together with its object.
@@ -17,7 +18,8 @@ pub(super) fn enqueue(
     connection: &Connection,
     upload: PendingUpload,
 ) -> Result<usize, rusqlite::Error> {
-    connection.execute(
+    execute(
+        connection,
         "INSERT OR IGNORE INTO pending VALUES (?1, ?2, 0, NULL, ?3)",
         params![upload.sha256.as_bytes(), upload.key.as_bytes(), now()],
     )

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::change::IndexChange;
 use super::connection::IndexConnection;
 use super::database::{to_i64, to_u64};
+use super::statements::{execute, query_row};
 use crate::disk::DiskError;
 use crate::disk::metadata_ledger::{FileUse, FileUseChange, MetadataKind};
 use crate::model::Sha256;
@@ -68,7 +69,7 @@ impl<'a> SpaceLedger<'a> {
                     (SELECT count(*) FROM reservations)
                    FROM ledger";
         let connection = self.connection.read();
-        let mut totals = connection.query_row(sql, [], |row| {
+        let mut totals = query_row(&connection, sql, [], |row| {
             let files = |first: usize| {
                 Ok::<_, rusqlite::Error>(FileUse {
                     bytes: to_u64(row.get(first)?),
@@ -93,11 +94,8 @@ impl<'a> SpaceLedger<'a> {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub fn observed_bytes(self) -> Result<u64, DiskError> {
-        Ok(self
-            .connection
-            .read()
-            .query_row("SELECT observed_bytes FROM ledger", [], |row| row.get(0))
-            .map(to_u64)?)
+        let (connection, sql) = (self.connection.read(), "SELECT observed_bytes FROM ledger");
+        Ok(query_row(&connection, sql, [], |row| row.get(0)).map(to_u64)?)
     }
 
     /// Adds a change of the small files of one kind.
@@ -116,7 +114,7 @@ impl<'a> SpaceLedger<'a> {
             }
         };
         let transaction = self.connection.write()?;
-        transaction.execute(sql, params![change.bytes, change.inodes])?;
+        execute(&transaction, sql, params![change.bytes, change.inodes])?;
         transaction.commit()
     }
 
@@ -131,7 +129,7 @@ impl<'a> SpaceLedger<'a> {
         };
         let (bytes, inodes) = (to_i64(counted.bytes), to_i64(counted.inodes));
         let transaction = self.connection.write()?;
-        transaction.execute(sql, params![bytes, inodes])?;
+        execute(&transaction, sql, params![bytes, inodes])?;
         transaction.commit()
     }
 
@@ -178,7 +176,8 @@ impl<'a> SpaceLedger<'a> {
         if missing_bytes > 0 {
             return Ok(Reservation::Short(missing_bytes));
         }
-        transaction.execute(
+        execute(
+            &transaction,
             "INSERT OR REPLACE INTO reservations VALUES (?1, ?2, ?3)",
             params![process, to_i64(id), to_i64(size_bytes)],
         )?;
@@ -258,7 +257,7 @@ impl<'a> SpaceLedger<'a> {
     pub fn forget_evicted(self, sha256: Sha256) -> Result<(), DiskError> {
         let sql = "DELETE FROM evicted WHERE sha256 = ?1";
         let transaction = self.connection.write()?;
-        transaction.execute(sql, [sha256.as_bytes()])?;
+        execute(&transaction, sql, [sha256.as_bytes()])?;
         transaction.commit()
     }
 
@@ -270,7 +269,7 @@ impl<'a> SpaceLedger<'a> {
         let sql = "DELETE FROM evicted WHERE sha256 IN (SELECT sha256 FROM evicted
                     ORDER BY accessed_at DESC LIMIT -1 OFFSET ?1)";
         let transaction = self.connection.write()?;
-        transaction.execute(sql, [to_i64(count)])?;
+        execute(&transaction, sql, [to_i64(count)])?;
         transaction.commit()
     }
 }
@@ -285,9 +284,6 @@ fn others_bytes(
              + (SELECT coalesce(sum(size_bytes), 0) FROM reservations
                 WHERE NOT (process = ?1 AND id = ?2))";
     let metadata_limit = to_i64(limit_bytes / METADATA_DIVISOR);
-    connection
-        .query_row(sql, params![process, to_i64(id), metadata_limit], |row| {
-            row.get(0)
-        })
-        .map(to_u64)
+    let params = params![process, to_i64(id), metadata_limit];
+    query_row(connection, sql, params, |row| row.get(0)).map(to_u64)
 }

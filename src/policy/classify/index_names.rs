@@ -28,8 +28,33 @@ struct IndexRows {
     /// Names that need a folder.
     in_folder: HashMap<&'static str, Vec<Row>>,
     /// Names with a prefix, by its first byte.
-    with_prefix: HashMap<u8, Vec<Row>>,
+    with_prefix: ByteRows,
+    /// Names with a suffix and no prefix, by its last byte.
+    with_suffix: ByteRows,
+    /// All names in a folder, by the last byte of the folder.
+    whole_folders: ByteRows,
     others: Vec<Row>,
+}
+
+/// Rows by a byte that a name or its folder must have.
+struct ByteRows([Vec<Row>; 256]);
+
+impl Default for ByteRows {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Vec::new()))
+    }
+}
+
+impl ByteRows {
+    /// Returns the rows of a byte. `None` is that of an empty text.
+    fn of(&self, byte: Option<&u8>) -> &[Row] {
+        byte.map_or(&[], |byte| &self.0[usize::from(*byte)])
+    }
+
+    fn entry(&mut self, byte: Option<&u8>) -> &mut Vec<Row> {
+        let byte = byte.expect("the table has no empty prefix, suffix or folder");
+        &mut self.0[usize::from(*byte)]
+    }
 }
 
 impl IndexRows {
@@ -43,28 +68,25 @@ impl IndexRows {
                     continue;
                 }
                 Form::In(_, name) => rows.in_folder.entry(*name).or_default(),
-                Form::Around(start, _) if !start.is_empty() => {
-                    rows.with_prefix.entry(start.as_bytes()[0]).or_default()
-                }
-                Form::Around(..) | Form::Folder(_) | Form::Project(_) | Form::Sparse => {
-                    &mut rows.others
-                }
+                Form::Around("", end) => rows.with_suffix.entry(end.as_bytes().last()),
+                Form::Around(start, _) => rows.with_prefix.entry(start.as_bytes().first()),
+                Form::Folder(parent) => rows.whole_folders.entry(parent.as_bytes().last()),
+                Form::Project(_) | Form::Sparse => &mut rows.others,
             };
             same_kind.push(row);
         }
         rows
     }
 
-    /// Returns the rows that may match a name, apart from exact names. `plain` is the name without
-    /// the suffix of a compression.
-    fn candidates(&self, plain: &str) -> impl Iterator<Item = &Row> {
-        let in_folder = self.in_folder.get(plain);
-        let first = plain.as_bytes().first();
-        let with_prefix = first.and_then(|byte| self.with_prefix.get(byte));
+    /// Returns the rows that may match a name in a folder, apart from exact names. `plain` is the
+    /// name without the suffix of a compression.
+    fn candidates(&self, folder: &str, plain: &str) -> impl Iterator<Item = &Row> {
+        let in_folder = self.in_folder.get(plain).into_iter().flatten();
+        let plain = plain.as_bytes();
         in_folder
-            .into_iter()
-            .chain(with_prefix)
-            .flatten()
+            .chain(self.with_prefix.of(plain.first()))
+            .chain(self.with_suffix.of(plain.last()))
+            .chain(self.whole_folders.of(folder.as_bytes().last()))
             .chain(&self.others)
     }
 }
@@ -77,7 +99,7 @@ pub fn find_system(folder: &str, name: &str) -> Option<System> {
     if let Some(system) = ROWS.exact.get(plain) {
         return Some(*system);
     }
-    ROWS.candidates(plain)
+    ROWS.candidates(folder, plain)
         .filter(|(_, _, form)| is_index(form, folder, name, plain))
         .min_by_key(|(index, ..)| *index)
         .map(|(_, system, _)| *system)

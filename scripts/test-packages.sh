@@ -271,7 +271,8 @@ nginx_sends_stored_files() {
     fetch third http://127.0.0.1
     until_true is_hit third http://127.0.0.1
     grep '/third-1.0.gz .* completion=offloaded ' "$kept/logs/millpond.log"
-    grep 'third-1.0.gz' "$root/var/log/millpond/access.log"
+    # nginx writes its log once a second.
+    until_true grep 'third-1.0.gz' "$root/var/log/millpond/access.log"
     curl --silent --show-error --fail --proxy http://127.0.0.1:3128 --output "$work/got" $origin/fourth-1.0.gz
     cmp "$work/got" "$work/origin/fourth-1.0.gz"
     refute grep --extended-regexp 'warn|emerg|alert' "$kept/logs/millpond-nginx.log"

@@ -137,6 +137,7 @@ impl NginxBuilder {
             "/var/log/nginx/access.log",
             &path("access.log"),
         )
+        .change("http.conf", "flush=1s", "flush=10ms")
         .change(
             "http.conf",
             "listen 80 ",
@@ -309,7 +310,7 @@ impl Nginx {
         Request::new(self.proxy_addr(), method, target)
     }
 
-    /// Returns the access log, line by line.
+    /// Returns the access log, line by line. The last requests may be missing for some time.
     pub fn accesses(&self) -> Vec<String> {
         read(&self.folder.path().join("access.log"))
             .lines()

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 use super::{PATH, Stage};
-use crate::harness::{Nginx, Tool, assert_same, millpond};
+use crate::harness::{Nginx, Tool, assert_same, eventually, millpond};
 
 #[test]
 fn download_tools_send_logins() {
@@ -23,7 +23,12 @@ fn nginx_passes_logins_on() {
     let nginx = Nginx::before(&gateway);
     use_tools(&stage, nginx.addr(), nginx.proxy_addr());
     assert_eq!(stage.origin.count(PATH), 1);
-    let text = gateway.log().text() + &nginx.accesses().concat();
+    // One line for each run of a tool at its HTTP port.
+    let accesses = eventually("nginx logs the requests", || {
+        let accesses = nginx.accesses();
+        (accesses.len() >= 7).then(|| accesses.concat())
+    });
+    let text = gateway.log().text() + &accesses;
     assert!(!text.contains("secret"), "{text}");
 }
 

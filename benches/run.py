@@ -33,6 +33,8 @@ import threading
 import time
 import urllib.request
 
+import peers
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TICKS = os.sysconf("SC_CLK_TCK")
 KIB, MIB = 1 << 10, 1 << 20
@@ -50,8 +52,13 @@ RULES = 999
 RESULTS = os.path.join(ROOT, "benches", "RESULTS")
 # Lines around the table in RESULTS.md.
 TABLE_MARKS = ("<!-- rows of benches/run.py -->", "<!-- end of the rows -->")
-# Columns of the table. All but the first two also have a column with the ratio to the first.
-COLUMNS = ("nginx static", "nginx proxy_cache", "Millpond", "Millpond, proxy port", "nginx + Millpond")
+# Columns of the table. One of a cache that is not installed is left out.
+COLUMNS = (
+    "nginx static", "nginx proxy_cache", "Varnish", "Traffic Server", "Squid",
+    "Millpond", "Millpond, proxy port", "nginx + Millpond",
+)
+# Of the others, the table also has the ratio to the first column.
+OWN_COLUMNS = COLUMNS[5:]
 
 NGINX_COMMON = """
 worker_processes 2; pid {dir}/nginx.pid; error_log {dir}/error.log warn; worker_rlimit_nofile 8192; {user}
@@ -154,7 +161,7 @@ def process_tree(root):
 class Server:
     """Server process on its own port, with its CPU time and memory."""
 
-    def __init__(self, name, template, command, folder, prefix="", more="", **values):
+    def __init__(self, name, template, command, folder, prefix="", more="", before=None, **values):
         self.name = name
         self.folder = os.path.join(folder, name.replace(" ", "_"))
         os.makedirs(self.folder)
@@ -164,9 +171,11 @@ class Server:
         with open(config, "w") as file:
             ports = {"port": self.port, "proxy": self.proxy}
             file.write(template.format(dir=self.folder, segments=SEGMENTS, **ports, **values) + more)
+        if before:
+            before(self.folder)
         self.log = os.path.join(self.folder, "output.log")
         with open(self.log, "w") as log:
-            command = [part.format(dir=self.folder, config=config) for part in command]
+            command = [part.format(dir=self.folder, config=config, port=self.port) for part in command]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, start_new_session=True)
 
     def wait_until_it_listens(self):
@@ -293,7 +302,8 @@ class Bench:
         self.ours = self.start("Millpond", MILLPOND, self.millpond, prefix, origin=origin, miss="relay", gateway="")
         self.proxy = ProxyPort(self.ours)
         self.front = self.in_front("nginx + Millpond", prefix, origin, "relay")
-        self.peers = [self.static, self.cache, self.ours, self.proxy, self.front]
+        self.others = peers.start_installed(self, origin)
+        self.peers = [self.static, self.cache, *self.others, self.ours, self.proxy, self.front]
 
     def start(self, name, template, command, prefix="", **values):
         self.servers.append(Server(name, template, command, self.folder, prefix, **values))
@@ -327,6 +337,14 @@ class Bench:
             sys.exit(f"{server.name} {path}: some responses were incomplete: {seen}")
         return seen
 
+    def wait_until_idle(self, server):
+        """Waits for the end of work in the background, such as hashing the pieces of an object."""
+        for _ in range(60):
+            before = server.cpu_seconds()
+            time.sleep(1)
+            if server.cpu_seconds() - before < 0.05:
+                return
+
     def check_bytes(self, server, path, name):
         with open(os.path.join(self.data, name), "rb") as file:
             expected = hashlib.sha256(file.read()).hexdigest()
@@ -342,10 +360,11 @@ class Bench:
         `seen` has the values of all rounds by server.
         """
         medians = {name: statistics.median(values) for name, values in seen.items()}
-        numbers = [medians.get(name) for name in COLUMNS]
+        numbers = [medians.get(name) for name in self.columns()]
         cells = ["" if number is None else f"{number:.{digits}f}" for number in numbers]
         static = numbers[0]
-        ratios = [f"{number / static:.2f}" if static and number is not None else "" for number in numbers[2:]]
+        own = [medians.get(name) for name in OWN_COLUMNS]
+        ratios = [f"{number / static:.2f}" if static and number is not None else "" for number in own]
         is_same = bool(self.results) and what == self.results[-1]["row"]
         self.rows.append(["" if is_same else what, unit, *cells, *ratios])
         self.results.append({"row": what, "unit": unit, "values": seen})
@@ -366,6 +385,8 @@ class Bench:
             for server in self.peers:
                 self.load(server, f"/hot/{name}")
         self.check_bytes(self.ours, "/hot/20m.tar.gz", "20m.tar.gz")
+        for server in (self.ours, self.front):
+            self.wait_until_idle(server)
 
         def small(server):
             seen = self.load(server, "/hot/1k.tar.gz", "-k", "-c", 64, "-d", 3)
@@ -437,7 +458,7 @@ class Bench:
             seen = self.load(server, f"/limited/{self.tag()}/64m.tar.gz")
             return {"seconds": seen["seconds"], "first": seen["first_p50"] * 1e3}
 
-        found = self.rounds_of(cold, [self.static, self.cache, self.ours, self.front], 1)
+        found = self.rounds_of(cold, [self.static, self.cache, *self.others, self.ours, self.front], 1)
         title = f"miss, 64 MiB at {LIMIT_MIB} MiB/s a connection, {SEGMENTS} segments"
         self.row(title, "seconds", found["seconds"])
         self.row(title, "first byte, ms", found["first"], 1)
@@ -467,7 +488,7 @@ class Bench:
         self.row("redirect (302)", "CPU µs/request", found["cost"], 1)
 
     def herd(self):
-        found = self.rounds_of(self.one_herd, [self.cache, self.ours, self.front], min(self.rounds, 3))
+        found = self.rounds_of(self.one_herd, [self.cache, *self.others, self.ours, self.front], min(self.rounds, 3))
         title = f"collapsing: {HERD_CLIENTS} clients, one cold 20 MiB at {HERD_RATE_MIB} MiB/s"
         self.row(title, "origin requests", found["asked"], 0)
         self.row(title, "first byte p50, s", found["first_p50"], 3)
@@ -497,8 +518,13 @@ class Bench:
             asked = sum(f"/{tag}/" in line for line in log)
         return {**seen, "asked": asked, "memory": max(peak)}
 
+    def columns(self):
+        """Returns the columns of the servers that were started."""
+        started = [server.name for server in self.peers]
+        return [name for name in COLUMNS if name in started]
+
     def table(self):
-        heads = ["", "", *COLUMNS, *(f"{name} / static" for name in COLUMNS[2:])]
+        heads = ["", "", *self.columns(), *(f"{name} / static" for name in OWN_COLUMNS)]
         lines = [heads, ["---"] * 2 + ["---:"] * (len(heads) - 2), *self.rows]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -140,10 +140,12 @@ impl RequestLog {
     /// Adds the client's `User-Agent`, at most `MAX_USER_AGENT_CHARS` of it.
     pub fn with_user_agent(mut self, headers: &HeaderMap) -> Self {
         if let Some(agent) = headers.get(USER_AGENT) {
-            let agent = String::from_utf8_lossy(agent.as_bytes());
-            let cut = agent.char_indices().nth(MAX_USER_AGENT_CHARS);
-            let end = cut.map_or(agent.len(), |(end, _)| end);
-            agent[..end].clone_into(&mut self.user_agent);
+            let mut agent = String::from_utf8_lossy(agent.as_bytes()).into_owned();
+            if agent.len() > MAX_USER_AGENT_CHARS {
+                let cut = agent.char_indices().nth(MAX_USER_AGENT_CHARS);
+                agent.truncate(cut.map_or(agent.len(), |(end, _)| end));
+            }
+            self.user_agent = agent;
         }
         self
     }

@@ -62,5 +62,5 @@ pub use crate::disk::{
     Acquire, CatalogEntry, DiskError, DiskHealth, DiskIo, DiskUsage, EntryOrigin, EvictResult,
     FileHit, Finished, FirstPublished, Lease, LeaseHolder, LeaseState, ListedPins, ListedTarget,
     MAX_FOUND_ENTRIES, ObjectHandle, OpenError, OpenFile, OpenMode, PinnedUse, Published, Sealed,
-    SendOutcome, StagedName, Staging, TargetLookup, TargetRecords, TargetSnapshot,
+    StagedName, Staging, TargetLookup, TargetRecords, TargetSnapshot,
 };

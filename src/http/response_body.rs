@@ -155,6 +155,9 @@ impl ResponseBody {
     fn count_file_bytes(&mut self) {
         let unsent_bytes = self.guard.direct_bytes().len();
         let sent_bytes = self.expected_bytes.unwrap_or_default() - unsent_bytes;
+        if sent_bytes > 0 {
+            self.log.mark_first_byte();
+        }
         self.count_sent(sent_bytes - self.sent_bytes);
     }
 
@@ -165,7 +168,6 @@ impl ResponseBody {
         file: Option<FileSender>,
     ) -> Poll<Option<Result<Bytes, <Self as MessageBody>::Error>>> {
         if let Some(file) = file {
-            self.log.mark_first_byte();
             self.guard.direct_bytes().put_file(file);
         }
         self.count_file_bytes();

@@ -74,7 +74,7 @@ pub fn finish_with_body(
     let file = match (&source, range_or_whole(range, length)) {
         // A small file was read when it was opened.
         (BodySource::DiskFile(hit), Some(part)) if hit.content(part).is_none() => {
-            Some(FileSender::new(hit.clone(), part))
+            Some(FileSender::new(hit.clone(), part, context.chunk_bytes))
         }
         _ => None,
     };

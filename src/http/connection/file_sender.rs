@@ -6,21 +6,22 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
 use rustix::net::sockopt::set_tcp_cork;
 use tokio::io::{AsyncWrite as _, Interest};
 use tokio::net::TcpStream;
 
-use crate::cache::{FileHit, SendOutcome};
+use crate::cache::FileHit;
 use crate::model::ByteRange;
 
 /// Most bytes that go to the socket before other tasks may run. Without this bound a fast client
 /// would occupy a thread for megabytes, while hundreds of clients wait for their first byte.
 const MAX_SENT_BYTES: u64 = 1 << 20;
 
-/// Most bytes that are read at once.
-const MAX_READ_BYTES: usize = 256 * 1024;
+/// How long bytes that were found in memory count as being there.
+const CHECK_VALID: Duration = Duration::from_millis(100);
 
 type Reading = Pin<Box<dyn Future<Output = io::Result<Bytes>>>>;
 
@@ -29,6 +30,9 @@ pub struct FileSender {
     hit: FileHit,
     range: ByteRange,
     left_bytes: u64,
+    /// Most bytes that are read at once.
+    chunk_bytes: usize,
+    checked: Option<CheckedPart>,
     step: SendStep,
     is_corked: bool,
 }
@@ -40,13 +44,23 @@ enum SendStep {
     Writing(Bytes),
 }
 
+/// Part of the file that was found in memory.
+struct CheckedPart {
+    /// Offset of the first byte that was not, or was not looked for.
+    end: u64,
+    is_end_missing: bool,
+    checked_at: Instant,
+}
+
 impl FileSender {
-    /// Returns the sender of a part of a hit.
-    pub fn new(hit: FileHit, range: ByteRange) -> Self {
+    /// Returns the sender of a part of a hit. It keeps at most `chunk_bytes` in memory.
+    pub fn new(hit: FileHit, range: ByteRange, chunk_bytes: usize) -> Self {
         Self {
             hit,
             range,
             left_bytes: range.size_bytes(),
+            chunk_bytes,
+            checked: None,
             step: SendStep::Sending,
             is_corked: false,
         }
@@ -67,45 +81,12 @@ impl FileSender {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let mut budget_bytes = MAX_SENT_BYTES;
-        self.set_cork(socket, true);
         while self.left_bytes > 0 {
             if budget_bytes == 0 {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let sent_bytes = match &mut self.step {
-                SendStep::Sending => {
-                    ready!(socket.poll_write_ready(cx))?;
-                    match self.send(socket, budget_bytes) {
-                        Ok(SendOutcome::Sent(sent_bytes)) => sent_bytes,
-                        Ok(SendOutcome::MustRead) => {
-                            self.step = self.read();
-                            0
-                        }
-                        // The socket is no longer marked as ready.
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                        Err(error) => return Poll::Ready(Err(error)),
-                    }
-                }
-                SendStep::Reading(reading) => {
-                    let read = ready!(reading.as_mut().poll(cx));
-                    let read = read.inspect_err(|error| self.report_unreadable(error));
-                    self.step = SendStep::Writing(read?);
-                    0
-                }
-                SendStep::Writing(bytes) if bytes.is_empty() => {
-                    self.step = SendStep::Sending;
-                    0
-                }
-                SendStep::Writing(bytes) => {
-                    let count = ready!(Pin::new(&mut *socket).poll_write(cx, bytes))?;
-                    if count == 0 {
-                        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                    }
-                    bytes.advance(count);
-                    count as u64
-                }
-            };
+            let sent_bytes = ready!(self.poll_step(socket, budget_bytes, cx))?;
             self.left_bytes -= sent_bytes;
             budget_bytes = budget_bytes.saturating_sub(sent_bytes);
         }
@@ -113,17 +94,90 @@ impl FileSender {
         Poll::Ready(Ok(()))
     }
 
+    /// Goes one step on. Returns the number of bytes that the socket has taken, at most
+    /// `budget_bytes` or what was read.
+    fn poll_step(
+        &mut self,
+        socket: &mut TcpStream,
+        budget_bytes: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<u64>> {
+        match &mut self.step {
+            SendStep::Sending => {
+                ready!(socket.poll_write_ready(cx))?;
+                self.set_cork(socket, true);
+                Poll::Ready(self.send(socket, budget_bytes))
+            }
+            SendStep::Reading(reading) => {
+                let Poll::Ready(read) = reading.as_mut().poll(cx) else {
+                    // The disk may take long.
+                    self.set_cork(socket, false);
+                    return Poll::Pending;
+                };
+                let read = read.inspect_err(|error| self.report_unreadable(error));
+                self.step = SendStep::Writing(read?);
+                Poll::Ready(Ok(0))
+            }
+            SendStep::Writing(bytes) if bytes.is_empty() => {
+                self.step = SendStep::Sending;
+                Poll::Ready(Ok(0))
+            }
+            SendStep::Writing(bytes) => {
+                let count = ready!(Pin::new(socket).poll_write(cx, bytes))?;
+                if count == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                bytes.advance(count);
+                Poll::Ready(Ok(count as u64))
+            }
+        }
+    }
+
     fn offset(&self) -> u64 {
         self.range.last + 1 - self.left_bytes
     }
 
-    /// Sends at most `size_bytes` of the rest to a socket that takes some.
-    fn send(&self, socket: &TcpStream, size_bytes: u64) -> io::Result<SendOutcome> {
-        let size_bytes = self.left_bytes.min(size_bytes);
-        socket.try_io(Interest::WRITABLE, || {
+    /// Sends at most `budget_bytes` of the rest to a socket that may take some. If they are not in
+    /// memory, the next step reads them.
+    fn send(&mut self, socket: &TcpStream, budget_bytes: u64) -> io::Result<u64> {
+        let (offset, size_bytes) = (self.offset(), self.left_bytes.min(budget_bytes));
+        let cached_bytes = self.check(offset, size_bytes).min(size_bytes);
+        let sent = if cached_bytes == 0 {
+            Ok(0)
+        } else {
             let file = self.hit.file();
-            file.send_cached(socket, self.offset(), size_bytes)
-        })
+            socket.try_io(Interest::WRITABLE, || {
+                file.send_cached(socket, offset, cached_bytes)
+            })
+        };
+        match sent {
+            Ok(0) => {
+                self.checked = None;
+                self.step = self.read();
+                Ok(0)
+            }
+            // The socket is no longer marked as ready.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            sent => sent,
+        }
+    }
+
+    /// Returns how many of the bytes from `offset` are in memory. A byte that was missing is not
+    /// looked for again: to look for it has made the kernel read it, but not the bytes around it.
+    fn check(&mut self, offset: u64, size_bytes: u64) -> u64 {
+        if let Some(checked) = &self.checked
+            && checked.checked_at.elapsed() < CHECK_VALID
+            && (offset < checked.end || checked.is_end_missing)
+        {
+            return checked.end - offset;
+        }
+        let cached_bytes = self.hit.file().cached_bytes(offset, size_bytes);
+        self.checked = Some(CheckedPart {
+            end: offset + cached_bytes,
+            is_end_missing: cached_bytes < size_bytes,
+            checked_at: Instant::now(),
+        });
+        cached_bytes
     }
 
     fn report_unreadable(&self, error: &io::Error) {
@@ -144,7 +198,7 @@ impl FileSender {
     fn read(&self) -> SendStep {
         let (hit, offset) = (self.hit.clone(), self.offset());
         let left_bytes = usize::try_from(self.left_bytes).unwrap_or(usize::MAX);
-        let size_bytes = left_bytes.min(MAX_READ_BYTES);
+        let size_bytes = left_bytes.min(self.chunk_bytes);
         SendStep::Reading(Box::pin(
             async move { hit.read_some(offset, size_bytes).await },
         ))

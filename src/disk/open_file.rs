@@ -9,19 +9,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fs_err as fs;
 use rustix::buffer::spare_capacity;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, open, openat2, statx};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::layout::{self, StagedName};
-use super::open_objects::FolderStamp;
 use super::{DiskError, DiskIo, DiskStore, IoClass, read_buffers};
 use crate::model::{Algorithm, ByteRange, Digest, ExpectedDigests, Hasher, Record};
-
-/// Size up to which a hit is read when it is opened, with one disk operation instead of two.
-const READ_AT_OPEN_BYTES: u64 = 64 * 1024;
 
 /// Length of the pieces in which a complete file is read, in bytes.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -141,7 +136,7 @@ pub enum ReadFrom {
 
 /// Copies up to `size_bytes` from the kernel's cache. Returns `None` if nothing is cached, or the
 /// file system does not support the query.
-fn read_cached(file: &File, offset: u64, size_bytes: usize) -> Option<Bytes> {
+pub(super) fn read_cached(file: &File, offset: u64, size_bytes: usize) -> Option<Bytes> {
     read_buffers::fill(size_bytes, |buffer| {
         let mut slices = [IoSliceMut::new(buffer)];
         match preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
@@ -152,7 +147,7 @@ fn read_cached(file: &File, offset: u64, size_bytes: usize) -> Option<Bytes> {
 }
 
 /// Reads `size_bytes` from `offset` on this thread, and fewer only at the end of the file.
-fn read_now(file: &File, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
+pub(super) fn read_now(file: &File, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
     let mut buffer = Vec::with_capacity(size_bytes);
     while buffer.len() < size_bytes {
         let at = offset + buffer.len() as u64;
@@ -218,11 +213,19 @@ pub fn digest_of(file: &File, algorithm: Algorithm) -> Result<Digest, DiskError>
 pub struct FileHit {
     pub record: Arc<Record>,
     file: OpenFile,
-    /// The complete object, if it has at most `READ_AT_OPEN_BYTES`.
+    /// The complete object, if it is small.
     content: Option<Bytes>,
 }
 
 impl FileHit {
+    pub(super) fn new(record: Arc<Record>, file: OpenFile, content: Option<Bytes>) -> Self {
+        Self {
+            record,
+            file,
+            content,
+        }
+    }
+
     /// Returns the size of the object in bytes.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
@@ -272,30 +275,7 @@ impl FileHit {
     }
 }
 
-/// An open object, and its complete content if it is small.
-type OpenedObject = (Arc<File>, Option<Bytes>);
-
 impl DiskIo {
-    /// Opens the object of a record. Returns `None` if it is not on the disk in its full length.
-    /// Uses no other thread if the object is in the kernel's cache.
-    ///
-    /// # Errors
-    /// [`DiskError`] if the disk fails.
-    pub async fn open_hit(&self, record: Arc<Record>) -> Result<Option<FileHit>, DiskError> {
-        let opened = if let Some(opened) = open_cached(self.store(), &record) {
-            Some(opened)
-        } else {
-            let record = Arc::clone(&record);
-            let open = move |disk: &DiskStore| open_object(disk, &record);
-            Box::pin(self.run(IoClass::Request, open)).await?
-        };
-        Ok(opened.map(|(file, content)| FileHit {
-            record,
-            file: OpenFile::new(file, self.clone()),
-            content,
-        }))
-    }
-
     /// Opens a body that another process is staging. Returns `None` if it does not exist or is a
     /// symbolic link.
     ///
@@ -314,80 +294,4 @@ impl DiskIo {
             .await?
             .map(|file| OpenFile::new(Arc::new(file.into()), self.clone())))
     }
-}
-
-/// Opens the object of a record. Returns `None` if it is not on the disk in its full length.
-/// Blocks.
-///
-/// # Errors
-/// [`DiskError`] if the disk fails.
-pub fn open_object(disk: &DiskStore, record: &Record) -> Result<Option<OpenedObject>, DiskError> {
-    let file = match fs::File::open(disk.layout.object(record.sha256)) {
-        Ok(file) => file.into_parts().0,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let size_bytes = file.metadata()?.len();
-    if size_bytes != record.size_bytes {
-        tracing::error!(
-            sha256 = %record.sha256,
-            size_bytes,
-            recorded_bytes = record.size_bytes,
-            "object has the wrong length and is not served"
-        );
-        return Ok(None);
-    }
-    let content = match usize::try_from(size_bytes) {
-        Ok(size) if size_bytes <= READ_AT_OPEN_BYTES => Some(read_now(&file, 0, size)?),
-        // Reads one byte to find an unreadable object before the response head is sent.
-        _ => read_now(&file, 0, 1).map(|_| None)?,
-    };
-    if content
-        .as_ref()
-        .is_some_and(|content| content.len() as u64 != size_bytes)
-    {
-        return Ok(None);
-    }
-    Ok(Some((Arc::new(file), content)))
-}
-
-/// As [`open_object`], but only from the kernel's cache. `None` does not mean that the object is
-/// missing.
-fn open_cached(disk: &DiskStore, record: &Record) -> Option<OpenedObject> {
-    if let Some((file, content)) = disk.open_objects.get(record.sha256)
-        && content.len() as u64 == record.size_bytes
-    {
-        return Some((file, Some(content)));
-    }
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let path = disk.layout.object(record.sha256);
-    let file: File = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED)
-        .ok()?
-        .into();
-    let read = |size_bytes| read_cached(&file, 0, size_bytes);
-    match usize::try_from(record.size_bytes) {
-        Ok(size) if record.size_bytes <= READ_AT_OPEN_BYTES => {
-            let stamp = FolderStamp::of(&file);
-            // A file of another length returns more bytes or fewer.
-            let content = read(size + 1).filter(|bytes| bytes.len() == size)?;
-            let file = Arc::new(file);
-            if let Some(stamp) = stamp {
-                disk.open_objects
-                    .keep(record.sha256, &file, stamp, &content);
-            }
-            Some((file, Some(content)))
-        }
-        // Reads one byte for the same reason as `open_object`.
-        _ if has_length(&file, record.size_bytes) => {
-            read(1)?;
-            Some((Arc::new(file), None))
-        }
-        _ => None,
-    }
-}
-
-/// Whether a file has this length, according to the kernel's cache.
-fn has_length(file: &File, size_bytes: u64) -> bool {
-    let from_cache = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    statx(file, c"", from_cache, StatxFlags::SIZE).is_ok_and(|found| found.stx_size == size_bytes)
 }

@@ -17,15 +17,36 @@ const MAX_HELD_BYTES: usize = 16 * 1024;
 
 /// Small objects that were opened last. Each object has one slot, which others share.
 pub struct OpenObjects {
-    slots: Box<[Mutex<Option<HeldObject>>]>,
+    slots: Box<[Mutex<ObjectSlot>]>,
+}
+
+/// The last object of a slot.
+#[derive(Default)]
+enum ObjectSlot {
+    #[default]
+    Empty,
+    /// It was asked for once. Most objects are not asked for again soon.
+    Seen(Sha256),
+    Held(HeldObject),
 }
 
 /// An open object with its complete content.
-struct HeldObject {
+pub struct HeldObject {
     sha256: Sha256,
     file: Arc<File>,
     content: Bytes,
     stamp: FolderStamp,
+}
+
+/// Answer to a request for an object.
+pub enum Held {
+    Open(Arc<File>, Bytes),
+    /// It is not open. `is_wanted` states whether it should be kept now, as it was asked for
+    /// before. `removed` is an object whose file may be gone: to close it can take the disk long.
+    NotOpen {
+        is_wanted: bool,
+        removed: Option<HeldObject>,
+    },
 }
 
 impl OpenObjects {
@@ -36,45 +57,75 @@ impl OpenObjects {
         }
     }
 
-    /// Returns an object if it was opened recently. `None` if its file was removed, renamed or
-    /// written to since then, by any process.
-    pub fn get(&self, sha256: Sha256) -> Option<(Arc<File>, Bytes)> {
-        let mut slot = lock(self.slot(sha256)?);
-        let held = slot.as_ref().filter(|held| held.sha256 == sha256)?;
-        if FolderStamp::of(&held.file) != Some(held.stamp) {
-            *slot = None;
-            return None;
+    /// Returns an object if it is open, and its file was not removed, renamed or written to since
+    /// then, by any process.
+    pub fn get(&self, sha256: Sha256) -> Held {
+        let not_open = |is_wanted, removed| Held::NotOpen { is_wanted, removed };
+        let Some(slot) = self.slot(sha256) else {
+            return not_open(false, None);
+        };
+        let mut slot = lock(slot);
+        match &*slot {
+            ObjectSlot::Held(held) if held.sha256 == sha256 && held.is_unchanged() => {
+                return Held::Open(Arc::clone(&held.file), held.content.clone());
+            }
+            ObjectSlot::Seen(seen) if *seen == sha256 => return not_open(true, None),
+            ObjectSlot::Empty | ObjectSlot::Seen(_) | ObjectSlot::Held(_) => {}
         }
-        Some((Arc::clone(&held.file), held.content.clone()))
+        let before = std::mem::replace(&mut *slot, ObjectSlot::Seen(sha256));
+        drop(slot);
+        let removed = match before {
+            ObjectSlot::Held(held) if !held.is_unchanged() => Some(held),
+            ObjectSlot::Empty | ObjectSlot::Seen(_) | ObjectSlot::Held(_) => None,
+        };
+        not_open(false, removed)
     }
 
-    /// Keeps an object that was read after `stamp` was taken, unless it is too large.
-    pub fn keep(&self, sha256: Sha256, file: &Arc<File>, stamp: FolderStamp, content: &Bytes) {
+    /// Keeps an object that was read after `stamp` was taken, unless it is too large. `named` is
+    /// the stamp of the file that had the name of the object after that. If it differs, the file
+    /// may have been moved away in between.
+    pub fn keep(
+        &self,
+        sha256: Sha256,
+        (file, content): (&Arc<File>, &Bytes),
+        (stamp, named): (FolderStamp, Option<FolderStamp>),
+    ) {
         let Some(slot) = self.slot(sha256) else {
             return;
         };
-        if content.len() <= MAX_HELD_BYTES {
-            *lock(slot) = Some(HeldObject {
-                sha256,
-                file: Arc::clone(file),
-                // The buffer of a read may be larger than its bytes.
-                content: Bytes::copy_from_slice(content),
-                stamp,
-            });
+        if content.len() > MAX_HELD_BYTES || named != Some(stamp) {
+            return;
+        }
+        let held = HeldObject {
+            sha256,
+            file: Arc::clone(file),
+            // The buffer of a read may be larger than its bytes.
+            content: Bytes::copy_from_slice(content),
+            stamp,
+        };
+        let mut slot = lock(slot);
+        if matches!(&*slot, ObjectSlot::Seen(seen) if *seen == sha256) {
+            *slot = ObjectSlot::Held(held);
         }
     }
 
-    fn slot(&self, sha256: Sha256) -> Option<&Mutex<Option<HeldObject>>> {
+    fn slot(&self, sha256: Sha256) -> Option<&Mutex<ObjectSlot>> {
         let [first, second, ..] = *sha256.as_bytes();
         let number = usize::from(u16::from_be_bytes([first, second]));
         self.slots.get(number.checked_rem(self.slots.len())?)
     }
 }
 
-/// Stamp of a file that is still in its folder.
+impl HeldObject {
+    fn is_unchanged(&self) -> bool {
+        FolderStamp::of(&self.file) == Some(self.stamp)
+    }
+}
+
+/// Stamp of a file that has a name.
 ///
-/// Each write, removal and rename changes the stamp or the number of links. Unlike a look at the
-/// path, it waits for no disk.
+/// Each later write, removal and rename changes the stamp or the number of names. Unlike a look at
+/// the path, it waits for no disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FolderStamp(FileStamp);
 
@@ -96,22 +147,46 @@ mod tests {
 
     const OBJECT: &[u8] = b"bytes of an object";
 
-    fn hold(objects: &OpenObjects, path: &Path, content: &[u8]) -> Sha256 {
+    fn read(path: &Path, content: &[u8]) -> (Arc<File>, FolderStamp) {
         fs::write(path, content).expect("the file can be written");
         let file = Arc::new(File::open(path).expect("the file can be opened"));
         let stamp = FolderStamp::of(&file).expect("the file is there");
+        (file, stamp)
+    }
+
+    /// Asks for an object and keeps it, as a hit does.
+    fn ask(objects: &OpenObjects, path: &Path, content: &[u8]) -> Sha256 {
         let sha256 = Sha256::from_bytes([7; 32]);
-        objects.keep(sha256, &file, stamp, &Bytes::copy_from_slice(content));
+        let (file, stamp) = read(path, content);
+        let is_wanted = matches!(
+            objects.get(sha256),
+            Held::NotOpen {
+                is_wanted: true,
+                ..
+            }
+        );
+        if is_wanted {
+            let content = Bytes::copy_from_slice(content);
+            objects.keep(sha256, (&file, &content), (stamp, Some(stamp)));
+        }
         sha256
+    }
+
+    fn content(objects: &OpenObjects, sha256: Sha256) -> Option<Bytes> {
+        match objects.get(sha256) {
+            Held::Open(_, content) => Some(content),
+            Held::NotOpen { .. } => None,
+        }
     }
 
     #[test]
     fn changed_file_is_not_returned() {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let path = folder.path().join("object");
-        let objects = OpenObjects::new(2);
         for change in ["none", "write", "cut", "rename", "remove", "replace"] {
-            let sha256 = hold(&objects, &path, OBJECT);
+            let objects = OpenObjects::new(2);
+            ask(&objects, &path, OBJECT);
+            let sha256 = ask(&objects, &path, OBJECT);
             let other = folder.path().join("other");
             match change {
                 "none" => {}
@@ -124,9 +199,25 @@ mod tests {
                     fs::rename(other, &path).expect("it can be replaced");
                 }
             }
-            let held = objects.get(sha256).map(|(_, content)| content);
             let expected = (change == "none").then_some(OBJECT);
-            assert_eq!(held.as_deref(), expected, "{change}");
+            assert_eq!(content(&objects, sha256).as_deref(), expected, "{change}");
+        }
+    }
+
+    #[test]
+    fn file_that_was_moved_away_is_not_kept() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let path = folder.path().join("object");
+        let objects = OpenObjects::new(1);
+        let sha256 = ask(&objects, &path, OBJECT);
+        let (file, _) = read(&path, OBJECT);
+        fs::rename(&path, folder.path().join("other")).expect("it can be renamed");
+        let stamp = FolderStamp::of(&file).expect("the file has another name");
+        let (_, other) = read(&path, OBJECT);
+        let bytes = Bytes::from_static(OBJECT);
+        for named in [None, Some(other)] {
+            objects.keep(sha256, (&file, &bytes), (stamp, named));
+            assert_eq!(content(&objects, sha256), None);
         }
     }
 
@@ -135,10 +226,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let path = folder.path().join("object");
         let large = vec![1; MAX_HELD_BYTES + 1];
-        for (slots, content) in [(0, OBJECT), (1, &large)] {
+        for (slots, bytes, is_kept) in [(0, OBJECT, false), (1, &large, false), (1, OBJECT, true)] {
             let objects = OpenObjects::new(slots);
-            let sha256 = hold(&objects, &path, content);
-            assert!(objects.get(sha256).is_none(), "{slots} slots");
+            ask(&objects, &path, bytes);
+            let sha256 = ask(&objects, &path, bytes);
+            assert_eq!(
+                content(&objects, sha256).is_some(),
+                is_kept,
+                "{slots} slots"
+            );
         }
     }
 }

@@ -4,6 +4,7 @@
 //! how objects are published. Its main function is [`create_record`].
 
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::time::SystemTime;
 
 use fs_err as fs;
@@ -57,26 +58,34 @@ fn write(
         .watch(MetadataKind::Records, folder.to_owned());
     durable_dirs::make(folder)?;
     let (_, draft) = disk.slot.next_file();
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&draft)?;
-    file.write_all(&record.to_bytes())?;
-    file.sync_all()?;
-    if let Some(object) = object {
-        object.sync(disk)?;
-    }
-    disk.dirs.sync_entries(folder)?;
-    let linked = match fs::hard_link(&draft, &path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        Err(_) if replaces(disk, record) => fs::rename(&draft, &path),
-        _ => Ok(()),
-    };
+    let drafted = write_draft(&draft, record);
+    // Also without a draft: another record may name the object.
+    let in_place = object.map_or(Ok(()), |object| object.sync(disk));
+    let linked = drafted
+        .map_err(DiskError::from)
+        .and(in_place)
+        .and_then(|()| {
+            disk.dirs.sync_entries(folder)?;
+            match fs::hard_link(&draft, &path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error.into()),
+                Err(_) if replaces(disk, record) => Ok(fs::rename(&draft, &path)?),
+                _ => Ok(()),
+            }
+        });
     durable_dirs::remove_if_exists(&draft)?;
     linked?;
     durable_dirs::sync(folder)?;
     disk.catalog.add_record(record);
     Ok(())
+}
+
+fn write_draft(draft: &Path, record: &Record) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(draft)?;
+    file.write_all(&record.to_bytes())?;
+    file.sync_all()
 }
 
 /// Returns whether a record replaces the existing file of the same target and digest.

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Compares hits, misses, redirects and collapsing with nginx, and prints a Markdown table.
 
-    benches/run.py [--only hit,rules,miss,small,limited,redirect,herd] [--rounds 5] [--json FILE]
-                   [--record] [--keep]
+    benches/run.py [--only hit,rules,scrub,miss,small,limited,redirect,herd] [--rounds 5]
+                   [--json FILE] [--record] [--keep]
 
 Writes the rows to FILE (target/bench.json), which benches/compare.py compares with
 benches/RESULTS.json. --record replaces that file, and the table in benches/RESULTS.md.
@@ -44,9 +44,11 @@ SIZES = {"1k.tar.gz": KIB, "20m.tar.gz": 20 * MIB, "64m.tar.gz": 64 * MIB, "256m
 HERD_CLIENTS = 600
 HERD_RATE_MIB = 20
 LIMIT_MIB = 2
-PARTS = ("hit", "rules", "miss", "small", "limited", "redirect", "herd")
+PARTS = ("hit", "rules", "scrub", "miss", "small", "limited", "redirect", "herd")
 SEGMENTS = 6
 SMALL_FILES = 1000
+# Time in which all objects are read once.
+SCRUB_SECONDS = 5
 # One less than the bound, since there is another rule.
 RULES = 999
 RESULTS = os.path.join(ROOT, "benches", "RESULTS")
@@ -429,8 +431,31 @@ class Bench:
         cost[self.ours.name] = cost.pop(many.name)
         self.row(f"hit, 1 KiB, with {RULES} rules", "CPU µs/request", cost, 1)
 
+    def scrub(self):
+        """Measures hits of a Millpond that reads all objects again and again meanwhile."""
+        template = MILLPOND.replace("[policy]", f'scrub_interval = "{SCRUB_SECONDS}s"\n\n[policy]')
+        busy = self.start(
+            "scrubbing", template, self.millpond, self.ours.prefix,
+            origin=self.static.port, miss="relay", gateway="",
+        )
+        for name in SIZES:
+            for server in (self.static, self.ours, busy):
+                self.load(server, f"/hot/{name}")
+        self.wait_until_idle(self.ours)
+
+        def small(server):
+            return per_request(self.load(server, "/hot/1k.tar.gz", "-k", "-c", 64, "-d", 3))
+
+        rate = self.rounds_of(small, [self.static, self.ours, busy])["rate"]
+        beside = rate.pop(busy.name)
+        size_mb = sum(SIZES.values()) / 1e6 / SCRUB_SECONDS
+        self.row("hit, 1 KiB, without a scrub", "requests/s", rate, 0)
+        self.row(f"the same beside a scrub of {size_mb:.0f} MB/s", "requests/s", {**rate, self.ours.name: beside}, 0)
+
     def miss(self):
         def cold(server):
+            if server in (self.ours, self.proxy, self.front):
+                self.wait_until_idle(server)
             seen = self.load(server, f"/cold/{self.tag()}/256m.tar.gz")
             return {
                 "cost": seen["cpu"] / (seen["body_bytes"] / 1e9),

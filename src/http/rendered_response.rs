@@ -13,7 +13,7 @@ pub struct RenderedResponse {
     pub response: HttpResponse,
     pub facts: ResponseFacts,
     /// Sender of the same bytes as the body, which the connection may use instead.
-    pub file: Option<FileSender>,
+    pub file: Option<Box<FileSender>>,
 }
 
 impl RenderedResponse {
@@ -26,7 +26,7 @@ impl RenderedResponse {
         }
     }
 
-    pub fn with_file(self, file: Option<FileSender>) -> Self {
+    pub fn with_file(self, file: Option<Box<FileSender>>) -> Self {
         Self { file, ..self }
     }
 

@@ -46,7 +46,7 @@ enum BodyRoute {
     /// Past the HTTP library, which only writes the head.
     Direct,
     /// In the same way, from the file. `None` once the connection has the sender.
-    File(Option<FileSender>),
+    File(Option<Box<FileSender>>),
 }
 
 /// Error of a body that ended before its stated length.
@@ -165,7 +165,7 @@ impl ResponseBody {
     /// all.
     fn poll_file(
         &mut self,
-        file: Option<FileSender>,
+        file: Option<Box<FileSender>>,
     ) -> Poll<Option<Result<Bytes, <Self as MessageBody>::Error>>> {
         if let Some(file) = file {
             self.guard.direct_bytes().put_file(file);

@@ -46,7 +46,7 @@ pub fn finish_with_body(
     mut builder: HttpResponseBuilder,
     body: SelectedBody,
     context: &ResponseContext<'_>,
-) -> (HttpResponse, Option<FileSender>) {
+) -> (HttpResponse, Option<Box<FileSender>>) {
     let SelectedBody {
         source,
         selection,
@@ -74,7 +74,8 @@ pub fn finish_with_body(
     let file = match (&source, range_or_whole(range, length)) {
         // A small file was read when it was opened.
         (BodySource::DiskFile(hit), Some(part)) if hit.content(part).is_none() => {
-            Some(FileSender::new(hit.clone(), part, context.chunk_bytes))
+            let sender = FileSender::new(hit.clone(), part, context.chunk_bytes);
+            Some(Box::new(sender))
         }
         _ => None,
     };

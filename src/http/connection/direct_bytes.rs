@@ -59,8 +59,8 @@ impl DirectBytes {
     ///
     /// # Panics
     /// As [`DirectBytes::put`].
-    pub fn put_file(&self, file: FileSender) {
-        self.replace(Unsent::File(Box::new(file)));
+    pub fn put_file(&self, file: Box<FileSender>) {
+        self.replace(Unsent::File(file));
     }
 
     fn replace(&self, next: Unsent) {

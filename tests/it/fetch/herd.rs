@@ -47,7 +47,7 @@ fn six_hundred_clients_cause_one_origin_request() {
         (open_files(gateway.pid()) < 100).then_some(())
     });
     let peak = peak_memory_kib(gateway.pid());
-    assert!(peak < 100 << 10, "the gateway took {peak} KiB at its peak");
+    assert!(peak < 80 << 10, "the gateway took {peak} KiB at its peak");
     gateway
         .log()
         .wait_for_many("all clients", CLIENTS, |event| {
@@ -217,15 +217,17 @@ fn open_files(pid: u32) -> usize {
         .count()
 }
 
+/// Returns the peak memory of a process in KiB, without the pages of its program. They are many in
+/// a build for tests, and the kernel can reclaim them.
 fn peak_memory_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))
-        .expect("the kernel reports the status of a process");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .expect("the status has the peak memory");
-    line.split_whitespace()
-        .nth(1)
-        .and_then(|kib| kib.parse().ok())
-        .expect("the peak is a number")
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let size_kib = |name: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let text = line
+            .expect("the kernel states it")
+            .trim()
+            .trim_end_matches("kB");
+        text.trim().parse().expect("it is a number")
+    };
+    size_kib("VmHWM:") - size_kib("RssFile:")
 }

@@ -13,7 +13,7 @@ use super::script::{ENDLESS_BYTES, Row, Step};
 use crate::harness::listen;
 
 /// Pause between two bytes of a dripping response.
-const DRIP_PAUSE: Duration = Duration::from_micros(200);
+const DRIP_PAUSE: Duration = Duration::from_micros(50);
 
 /// Longest wait for the peer. Only a failing test reaches it.
 const PEER_TIMEOUT: Duration = Duration::from_secs(20);

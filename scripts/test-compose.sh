@@ -156,8 +156,11 @@ hit_is_sent_by_nginx() {
     echo "Millpond sent $((after - before)) bytes"
     [ $((after - before)) -lt $((1 << 20)) ]
     refute grep -i 'X-Accel' "$work/head"
-    log_of nginx | grep 'large-1.0.gz" 200 '
+    # nginx writes its log once a second.
+    until_true has_logged_large
 }
+
+has_logged_large() { log_of nginx | grep 'large-1.0.gz" 200 '; }
 
 clients_address_is_seen() { log_of millpond | grep 'large-1.0.gz' | grep -F "$subnet.1"; }
 

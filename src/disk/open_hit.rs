@@ -12,7 +12,7 @@ use fs_err as fs;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, openat2, statx};
 
 use super::open_file::{FileHit, OpenFile, read_cached, read_now};
-use super::open_objects::{FolderStamp, Held};
+use super::open_objects::{HeldObject, NamedFileStamp, OpenObjectLookup};
 use super::{DiskError, DiskIo, DiskStore, IoClass};
 use crate::model::Record;
 
@@ -45,19 +45,17 @@ impl DiskIo {
     /// Opens an object without waiting for the disk, or returns one that is open.
     fn open_held(&self, record: &Record) -> Option<OpenedObject> {
         let opened_for = match self.store().open_objects.get(record.sha256) {
-            Held::Open(file, content) if content.len() as u64 == record.size_bytes => {
-                return Some((file, Some(content)));
+            OpenObjectLookup::Open(file, content) => {
+                // With another length, the object is not that of the record.
+                let is_whole = content.len() as u64 == record.size_bytes;
+                return is_whole.then_some((file, Some(content)));
             }
-            Held::Open(..) => return None,
-            Held::NotOpen { is_wanted, removed } => {
-                if let Some(removed) = removed {
-                    self.spawn_cleanup(move |_| drop(removed));
+            OpenObjectLookup::Wanted => OpenedFor::ManyHits,
+            OpenObjectLookup::Unwanted { replaced } => {
+                if let Some(replaced) = replaced {
+                    self.spawn_cleanup(move |_| drop(replaced));
                 }
-                if is_wanted {
-                    OpenedFor::Kept
-                } else {
-                    OpenedFor::Once
-                }
+                OpenedFor::OneHit
             }
         };
         open_cached(self.store(), record, opened_for)
@@ -99,12 +97,12 @@ pub fn open_object(disk: &DiskStore, record: &Record) -> Result<Option<OpenedObj
     Ok(Some((Arc::new(file), content)))
 }
 
-/// Use of an object that is opened.
+/// Number of hits for which an object is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OpenedFor {
-    Once,
-    /// It stays open for later hits.
-    Kept,
+    OneHit,
+    /// It stays open.
+    ManyHits,
 }
 
 /// As [`open_object`], but only from the kernel's cache. `None` does not mean that the object is
@@ -120,16 +118,22 @@ fn open_cached(disk: &DiskStore, record: &Record, opened_for: OpenedFor) -> Opti
     let read = |size_bytes| read_cached(&file, 0, size_bytes);
     match usize::try_from(record.size_bytes) {
         Ok(size) if record.size_bytes <= READ_AT_OPEN_BYTES => {
-            let is_kept = opened_for == OpenedFor::Kept;
-            let stamp = is_kept.then(|| FolderStamp::of(&file)).flatten();
+            let stamp = match opened_for {
+                OpenedFor::OneHit => None,
+                OpenedFor::ManyHits => NamedFileStamp::of(&file),
+            };
             // A file of another length returns more bytes or fewer.
             let content = read(size + 1).filter(|bytes| bytes.len() == size)?;
             let file = Arc::new(file);
             if let Some(stamp) = stamp {
-                let named = open().and_then(|named| FolderStamp::of(&named));
-                let stamps = (stamp, named);
-                disk.open_objects
-                    .keep(record.sha256, (&file, &content), stamps);
+                let named = open().and_then(|named| NamedFileStamp::of(&named));
+                let object = HeldObject {
+                    sha256: record.sha256,
+                    file: Arc::clone(&file),
+                    content: content.clone(),
+                    stamp,
+                };
+                disk.open_objects.keep(object, named);
             }
             Some((file, Some(content)))
         }

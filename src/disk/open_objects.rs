@@ -1,5 +1,5 @@
-//! Small objects that were opened last. They stay open with their bytes, so that the next hit does
-//! not open, read and close the file.
+//! Small objects that stay open with their bytes, so that a hit does not open, read and close the
+//! file.
 //!
 //! This file must not know records. Its main type is [`OpenObjects`].
 
@@ -15,7 +15,8 @@ use crate::model::{Sha256, lock};
 /// Largest object that stays open, in bytes. All together they take at most 4 MiB.
 const MAX_HELD_BYTES: usize = 16 * 1024;
 
-/// Small objects that were opened last. Each object has one slot, which others share.
+/// Small objects that stay open from their second request on. Each object has one slot, which
+/// others share.
 pub struct OpenObjects {
     slots: Box<[Mutex<ObjectSlot>]>,
 }
@@ -25,27 +26,29 @@ pub struct OpenObjects {
 enum ObjectSlot {
     #[default]
     Empty,
-    /// It was asked for once. Most objects are not asked for again soon.
+    /// It was requested once. Most objects are not requested again soon.
     Seen(Sha256),
     Held(HeldObject),
 }
 
 /// An open object with its complete content.
 pub struct HeldObject {
-    sha256: Sha256,
-    file: Arc<File>,
-    content: Bytes,
-    stamp: FolderStamp,
+    pub sha256: Sha256,
+    pub file: Arc<File>,
+    pub content: Bytes,
+    /// Taken before the content was read.
+    pub stamp: NamedFileStamp,
 }
 
-/// Answer to a request for an object.
-pub enum Held {
+/// Result of a look-up among the open objects.
+pub enum OpenObjectLookup {
     Open(Arc<File>, Bytes),
-    /// It is not open. `is_wanted` states whether it should be kept now, as it was asked for
-    /// before. `removed` is an object whose file may be gone: to close it can take the disk long.
-    NotOpen {
-        is_wanted: bool,
-        removed: Option<HeldObject>,
+    /// It is not open. It was requested before, so the caller should keep it.
+    Wanted,
+    /// It is not open, and was not requested before. Its slot had another object, whose file was
+    /// changed or removed. Closing that may wait for the disk.
+    Unwanted {
+        replaced: Option<HeldObject>,
     },
 }
 
@@ -57,54 +60,46 @@ impl OpenObjects {
         }
     }
 
-    /// Returns an object if it is open, and its file was not removed, renamed or written to since
-    /// then, by any process.
-    pub fn get(&self, sha256: Sha256) -> Held {
-        let not_open = |is_wanted, removed| Held::NotOpen { is_wanted, removed };
+    /// Returns an object if it is open, and no process has removed, renamed or written to its file
+    /// since then.
+    pub fn get(&self, sha256: Sha256) -> OpenObjectLookup {
         let Some(slot) = self.slot(sha256) else {
-            return not_open(false, None);
+            return OpenObjectLookup::Unwanted { replaced: None };
         };
         let mut slot = lock(slot);
         match &*slot {
             ObjectSlot::Held(held) if held.sha256 == sha256 && held.is_unchanged() => {
-                return Held::Open(Arc::clone(&held.file), held.content.clone());
+                return OpenObjectLookup::Open(Arc::clone(&held.file), held.content.clone());
             }
-            ObjectSlot::Seen(seen) if *seen == sha256 => return not_open(true, None),
+            ObjectSlot::Seen(seen) if *seen == sha256 => return OpenObjectLookup::Wanted,
             ObjectSlot::Empty | ObjectSlot::Seen(_) | ObjectSlot::Held(_) => {}
         }
         let before = std::mem::replace(&mut *slot, ObjectSlot::Seen(sha256));
         drop(slot);
-        let removed = match before {
+        let replaced = match before {
             ObjectSlot::Held(held) if !held.is_unchanged() => Some(held),
             ObjectSlot::Empty | ObjectSlot::Seen(_) | ObjectSlot::Held(_) => None,
         };
-        not_open(false, removed)
+        OpenObjectLookup::Unwanted { replaced }
     }
 
-    /// Keeps an object that was read after `stamp` was taken, unless it is too large. `named` is
-    /// the stamp of the file that had the name of the object after that. If it differs, the file
-    /// may have been moved away in between.
-    pub fn keep(
-        &self,
-        sha256: Sha256,
-        (file, content): (&Arc<File>, &Bytes),
-        (stamp, named): (FolderStamp, Option<FolderStamp>),
-    ) {
-        let Some(slot) = self.slot(sha256) else {
+    /// Keeps an object, unless it is too large. `named` is the stamp of the file that had the name
+    /// of the object after the content was read. If it differs, the file may have been moved away
+    /// before its own stamp was taken.
+    pub fn keep(&self, object: HeldObject, named: Option<NamedFileStamp>) {
+        let Some(slot) = self.slot(object.sha256) else {
             return;
         };
-        if content.len() > MAX_HELD_BYTES || named != Some(stamp) {
+        if object.content.len() > MAX_HELD_BYTES || named != Some(object.stamp) {
             return;
         }
         let held = HeldObject {
-            sha256,
-            file: Arc::clone(file),
             // The buffer of a read may be larger than its bytes.
-            content: Bytes::copy_from_slice(content),
-            stamp,
+            content: Bytes::copy_from_slice(&object.content),
+            ..object
         };
         let mut slot = lock(slot);
-        if matches!(&*slot, ObjectSlot::Seen(seen) if *seen == sha256) {
+        if matches!(&*slot, ObjectSlot::Seen(seen) if *seen == held.sha256) {
             *slot = ObjectSlot::Held(held);
         }
     }
@@ -118,7 +113,7 @@ impl OpenObjects {
 
 impl HeldObject {
     fn is_unchanged(&self) -> bool {
-        FolderStamp::of(&self.file) == Some(self.stamp)
+        NamedFileStamp::of(&self.file) == Some(self.stamp)
     }
 }
 
@@ -127,9 +122,9 @@ impl HeldObject {
 /// Each later write, removal and rename changes the stamp or the number of names. Unlike a look at
 /// the path, it waits for no disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FolderStamp(FileStamp);
+pub struct NamedFileStamp(FileStamp);
 
-impl FolderStamp {
+impl NamedFileStamp {
     /// Returns `None` if the file was removed.
     pub fn of(file: &File) -> Option<Self> {
         let metadata = file.metadata().ok()?;
@@ -147,35 +142,41 @@ mod tests {
 
     const OBJECT: &[u8] = b"bytes of an object";
 
-    fn read(path: &Path, content: &[u8]) -> (Arc<File>, FolderStamp) {
+    fn read(path: &Path, content: &[u8]) -> (Arc<File>, NamedFileStamp) {
         fs::write(path, content).expect("the file can be written");
         let file = Arc::new(File::open(path).expect("the file can be opened"));
-        let stamp = FolderStamp::of(&file).expect("the file is there");
+        let stamp = NamedFileStamp::of(&file).expect("the file is there");
         (file, stamp)
+    }
+
+    fn object(
+        sha256: Sha256,
+        file: &Arc<File>,
+        content: &[u8],
+        stamp: NamedFileStamp,
+    ) -> HeldObject {
+        HeldObject {
+            sha256,
+            file: Arc::clone(file),
+            content: Bytes::copy_from_slice(content),
+            stamp,
+        }
     }
 
     /// Asks for an object and keeps it, as a hit does.
     fn ask(objects: &OpenObjects, path: &Path, content: &[u8]) -> Sha256 {
         let sha256 = Sha256::from_bytes([7; 32]);
         let (file, stamp) = read(path, content);
-        let is_wanted = matches!(
-            objects.get(sha256),
-            Held::NotOpen {
-                is_wanted: true,
-                ..
-            }
-        );
-        if is_wanted {
-            let content = Bytes::copy_from_slice(content);
-            objects.keep(sha256, (&file, &content), (stamp, Some(stamp)));
+        if matches!(objects.get(sha256), OpenObjectLookup::Wanted) {
+            objects.keep(object(sha256, &file, content, stamp), Some(stamp));
         }
         sha256
     }
 
     fn content(objects: &OpenObjects, sha256: Sha256) -> Option<Bytes> {
         match objects.get(sha256) {
-            Held::Open(_, content) => Some(content),
-            Held::NotOpen { .. } => None,
+            OpenObjectLookup::Open(_, content) => Some(content),
+            OpenObjectLookup::Wanted | OpenObjectLookup::Unwanted { .. } => None,
         }
     }
 
@@ -212,11 +213,10 @@ mod tests {
         let sha256 = ask(&objects, &path, OBJECT);
         let (file, _) = read(&path, OBJECT);
         fs::rename(&path, folder.path().join("other")).expect("it can be renamed");
-        let stamp = FolderStamp::of(&file).expect("the file has another name");
+        let stamp = NamedFileStamp::of(&file).expect("the file has another name");
         let (_, other) = read(&path, OBJECT);
-        let bytes = Bytes::from_static(OBJECT);
         for named in [None, Some(other)] {
-            objects.keep(sha256, (&file, &bytes), (stamp, named));
+            objects.keep(object(sha256, &file, OBJECT, stamp), named);
             assert_eq!(content(&objects, sha256), None);
         }
     }

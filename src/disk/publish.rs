@@ -10,7 +10,7 @@ use fs_err as fs;
 use super::index::{IndexedObject, ObjectClass, PendingUpload};
 use super::metadata_ledger::object_disk_bytes;
 use super::move_object::move_object;
-use super::record_files::{create_record, create_record_of};
+use super::record_files::{create_record, create_record_with_object};
 use super::{DiskError, DiskStore, Sealed, TargetLookup, compaction, pins, records};
 use crate::model::{Acceptance, Record, Sha256, Standing};
 
@@ -61,7 +61,7 @@ pub fn publish(
         // object.
         let _lock = disk.layout.lock_object(sha256)?;
         let moved = move_object(disk, sealed, record.headers.modified_at())?;
-        let recorded = create_record_of(disk, moved, &record);
+        let recorded = create_record_with_object(disk, moved, &record);
         index_object(disk, &record, Some(sealed.file.id));
         recorded.map(|()| record)?
     };

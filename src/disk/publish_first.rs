@@ -6,7 +6,7 @@ use fs_err as fs;
 
 use super::move_object::move_object;
 use super::publish::{Placement, announce, index_object, place};
-use super::record_files::{create_record, create_record_of};
+use super::record_files::{create_record, create_record_with_object};
 use super::{DiskError, DiskStore, Sealed, TargetLookup, pins, records};
 use crate::model::{Acceptance, Key, Record, Sha256};
 
@@ -51,7 +51,7 @@ pub fn publish_first(
         let recorded = match sealed {
             Some(sealed) => {
                 let moved = move_object(disk, sealed, None)?;
-                create_record_of(disk, moved, &placed)
+                create_record_with_object(disk, moved, &placed)
             }
             // An eviction was faster. A marker without a pin protects an object without need only.
             None if !is_stored(disk, record) => return Ok(FirstPublished::NoObject),

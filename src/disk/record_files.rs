@@ -32,7 +32,7 @@ pub fn create_record(disk: &DiskStore, record: &Record) -> Result<(), DiskError>
 ///
 /// # Errors
 /// As [`create_record`].
-pub(super) fn create_record_of(
+pub(super) fn create_record_with_object(
     disk: &DiskStore,
     object: MovedObject,
     record: &Record,

@@ -44,8 +44,8 @@ impl OpenFile {
     }
 
     /// Sends up to `size_bytes` from `offset` to a socket that does not block. Returns the number
-    /// of bytes that the socket has taken. Returns 0 if it is the read or the write that returns
-    /// the reason. The call waits for the disk if a page is not in memory.
+    /// of bytes that the socket has taken, or 0 if the file or the socket has failed: reading or
+    /// writing returns the error then. Waits for the disk if a page is not in memory.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] if the socket takes no bytes now.

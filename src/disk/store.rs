@@ -58,7 +58,7 @@ pub struct DiskStore {
     pub(super) slot: ProcessSlot,
     /// Objects that could not be read recently, although their files exist.
     pub(super) unreadable: Cache<Sha256, ()>,
-    /// Small objects that were opened last.
+    /// Small objects that stay open.
     pub(super) open_objects: OpenObjects,
     pub(super) absent_logs: AbsentLogs,
     /// Changes of the small files that the index does not have yet.

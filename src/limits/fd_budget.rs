@@ -43,7 +43,7 @@ const MAX_LOOKUPS: usize = 512;
 /// Divisor of the limit that gives the number of small objects that stay open.
 const PART_OF_HELD: usize = 1024;
 
-/// Maximum of that number. They are those of the last moments.
+/// Maximum of that number. Only objects that are requested again within moments gain from it.
 const MAX_HELD: usize = 256;
 
 /// Divisor of the limit that gives the additional connection attempts of all races together.

@@ -141,9 +141,11 @@ impl RequestLog {
     pub fn with_user_agent(mut self, headers: &HeaderMap) -> Self {
         if let Some(agent) = headers.get(USER_AGENT) {
             let mut agent = String::from_utf8_lossy(agent.as_bytes()).into_owned();
-            if agent.len() > MAX_USER_AGENT_CHARS {
-                let cut = agent.char_indices().nth(MAX_USER_AGENT_CHARS);
-                agent.truncate(cut.map_or(agent.len(), |(end, _)| end));
+            // A text has no more characters than bytes.
+            if agent.len() > MAX_USER_AGENT_CHARS
+                && let Some((end, _)) = agent.char_indices().nth(MAX_USER_AGENT_CHARS)
+            {
+                agent.truncate(end);
             }
             self.user_agent = agent;
         }

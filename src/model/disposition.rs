@@ -4,6 +4,7 @@
 //! form that browsers read, and writes one valid form. It must not know responses. The main type
 //! is [`Attachment`].
 
+use std::borrow::Cow;
 use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
@@ -103,22 +104,21 @@ impl Attachment {
 
 /// Whether a text is a name that needs no change in any form. Most names are.
 fn is_plain(text: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+');
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+');
     text.len() <= MAX_NAME_BYTES
-        && text.bytes().all(|byte| is_plain(byte) || byte == b'.')
-        && text.bytes().any(is_plain)
+        && text.bytes().all(|byte| is_part(byte) || byte == b'.')
+        && text.bytes().any(is_part)
 }
 
 impl fmt::Display for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if is_plain(&self.name) {
-            f.write_str("attachment; filename=\"")?;
-            f.write_str(&self.name)?;
-            return f.write_str("\"");
-        }
         let is_quotable = |c: char| (c == ' ' || c.is_ascii_graphic()) && !matches!(c, '"' | '\\');
         let replace = |c: char| if is_quotable(c) { c } else { '_' };
-        let simple: String = self.name.chars().map(replace).collect();
+        let simple = if is_plain(&self.name) {
+            Cow::Borrowed(self.name.as_str())
+        } else {
+            self.name.chars().map(replace).collect()
+        };
         write!(f, "attachment; filename=\"{simple}\"")?;
         if simple != self.name {
             let extended = utf8_percent_encode(&self.name, EXTENDED);

@@ -22,6 +22,7 @@ import time
 # Do not write __pycache__ into the checkout.
 sys.dont_write_bytecode = True
 
+from nodes import start_node
 from study_server import MIB, PATIENCE, ROOT
 
 HOSTS = ["127.0.0.94", "127.0.0.95", "127.0.0.96"]
@@ -40,35 +41,8 @@ http {{
 }}
 """
 
-NODE = """
-[gateway]
-name = "node-{host}"
-listen = "{host}:{port}"
-state_dir = "{dir}/state"
-miss = "relay"
-
-[proxy]
-listen = ""
-
-[cache]
-dir = "{dir}/cache"
-max_size = "4GiB"
-min_free = "1GiB"
-
-[cluster]
-peers = {peers}
-secret = "a secret of all nodes"
-
-[policy]
-allow_networks = ["127.0.0.0/8"]
-ports = [{origin}]
-
-[limits]
-exempt_clients = ["127.0.0.0/8"]
-
-[log]
-level = "error"
-"""
+# All clients have one address.
+LIMIT = 'exempt_clients = ["127.0.0.0/8"]'
 
 
 def ask(host, path):
@@ -87,16 +61,6 @@ def start_origin(folder):
     with open(config, "w") as file:
         file.write(ORIGIN.format(dir=folder, port=ORIGIN_PORT, rate=RATE_MIB, user=user))
     return subprocess.Popen(["nginx", "-p", folder, "-c", config, "-e", f"{folder}/error.log"])
-
-
-def start_node(binary, folder, host):
-    own = os.path.join(folder, host)
-    os.makedirs(own)
-    config = os.path.join(own, "millpond.toml")
-    peers = json.dumps([f"http://{peer}:{PORT}" for peer in HOSTS if peer != host])
-    with open(config, "w") as file:
-        file.write(NODE.format(dir=own, host=host, port=PORT, peers=peers, origin=ORIGIN_PORT))
-    return subprocess.Popen([binary, "serve", "--config", config], cwd=own)
 
 
 def await_cluster():
@@ -144,7 +108,9 @@ def main():
         os.chmod(folder, 0o755)
         client = os.path.join(folder, "load")
         subprocess.run(["gcc", "-O2", "-o", client, os.path.join(ROOT, "benches", "load.c")], check=True)
-        processes = [start_origin(folder), *(start_node(binary, folder, host) for host in HOSTS)]
+        ports = {"port": PORT, "origin": ORIGIN_PORT}
+        nodes = [start_node(binary, folder, host, HOSTS, limit=LIMIT, **ports) for host in HOSTS]
+        processes = [start_origin(folder), *nodes]
         for process in processes:
             started.callback(process.wait, PATIENCE)
             started.callback(process.terminate)

@@ -25,6 +25,7 @@ import time
 # Do not write __pycache__ into the checkout.
 sys.dont_write_bytecode = True
 
+from nodes import start_node
 from study_server import MIB, PATIENCE, ROOT, OriginServer
 
 # The limits do not bind the addresses of nodes, so that the client needs another one.
@@ -33,37 +34,6 @@ PORT = 18091
 PATH = "/pub/x-1.0.tar.gz"
 # Nodes, and connections.
 CASES = [(1, 1), (1, 3), (2, 2), (3, 3)]
-
-CONFIG = """
-[gateway]
-name = "node-{host}"
-listen = "{host}:{port}"
-state_dir = "{dir}/state"
-miss = "relay"
-
-[proxy]
-listen = ""
-
-[cache]
-dir = "{dir}/cache"
-max_size = "4GiB"
-min_free = "1GiB"
-
-[cluster]
-peers = {peers}
-secret = "a secret of all nodes"
-
-[policy]
-allow_networks = ["127.0.0.0/8"]
-ports = [{origin}]
-
-[limits]
-bandwidth = "{rate_mib}MiB"
-
-[log]
-level = "error"
-"""
-
 
 def origin_with(body):
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -95,16 +65,8 @@ def ask(host, path):
 
 def start(binary, folder, hosts, origin, rate_mib):
     """Starts nodes that know each other. Stopping them ends the cluster."""
-    nodes = []
-    for host in hosts:
-        own = os.path.join(folder, host)
-        os.makedirs(own, exist_ok=True)
-        config = os.path.join(own, "millpond.toml")
-        peers = json.dumps([f"http://{peer}:{PORT}" for peer in hosts if peer != host])
-        with open(config, "w") as file:
-            text = CONFIG.format(dir=own, host=host, port=PORT, peers=peers, origin=origin, rate_mib=rate_mib)
-            file.write(text)
-        nodes.append(subprocess.Popen([binary, "serve", "--config", config], cwd=own))
+    limit = f'bandwidth = "{rate_mib}MiB"'
+    nodes = [start_node(binary, folder, host, hosts, port=PORT, origin=origin, limit=limit) for host in hosts]
     for host in hosts:
         for _ in range(100):
             with contextlib.suppress(OSError):

@@ -33,6 +33,9 @@ import threading
 import time
 import urllib.request
 
+# Do not write __pycache__ into the checkout.
+sys.dont_write_bytecode = True
+
 import peers
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

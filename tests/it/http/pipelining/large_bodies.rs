@@ -8,7 +8,7 @@ use std::num::NonZero;
 use rustix::fs::{Advice, fadvise};
 
 use super::setting::{PORTS, Received};
-use crate::harness::{Body, DEADLINE, Gateway, Origin, Reply, archive, is_request_of};
+use crate::harness::{Body, DEADLINE, Gateway, Origin, Reply, Scene, archive, is_request_of};
 
 /// On both sides of the bounds of a direct body and of a chunk.
 const SIZES: [usize; 6] = [
@@ -22,6 +22,14 @@ const SIZES: [usize; 6] = [
 
 fn path(size_bytes: usize) -> String {
     format!("/file-1.{size_bytes}.tar.gz")
+}
+
+/// Returns a gateway that has stored a file, with its origin, the file and its URL.
+fn stored(path: &str, body: Body) -> (Origin, Gateway, Body, String) {
+    let (origin, gateway, body, url) = Scene::relaying(path, body);
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
+    (origin, gateway, body, url)
 }
 
 fn exchange(address: std::net::SocketAddr, sent: &str) -> Received {
@@ -91,13 +99,7 @@ fn object_that_gets_shorter_breaks_the_connection() {
     // More than the sockets buffer, in front of the end of the shorter object too.
     const SIZE: usize = 24 << 20;
     const SHORTER: u64 = 16 << 20;
-    let origin = Origin::start();
-    let body = archive(11, SIZE);
-    origin.serve("/cut-1.0.tar.gz", Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url("/cut-1.0.tar.gz");
-    gateway.assert_serves(&url, &body);
-    gateway.await_stored(&url);
+    let (_origin, gateway, body, url) = stored("/cut-1.0.tar.gz", archive(11, SIZE));
     let mut socket = TcpStream::connect(gateway.addr()).expect("the gateway listens");
     let request = format!("GET /{url} HTTP/1.1\r\nHost: x\r\n\r\n");
     socket
@@ -144,13 +146,7 @@ fn unsent_bytes_are_not_logged_as_sent() {
 #[test]
 fn clients_that_pause_get_the_rest() {
     const CLIENTS: usize = 40;
-    let origin = Origin::start();
-    let body = archive(13, 8 << 20);
-    origin.serve("/paused-1.0.tar.gz", Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url("/paused-1.0.tar.gz");
-    gateway.assert_serves(&url, &body);
-    gateway.await_stored(&url);
+    let (_origin, gateway, body, url) = stored("/paused-1.0.tar.gz", archive(13, 8 << 20));
     let paused = (0..CLIENTS).map(|_| gateway.get(&url).open());
     let paused: Vec<_> = paused
         .map(|mut answer| {
@@ -168,13 +164,7 @@ fn clients_that_pause_get_the_rest() {
 #[test]
 fn bytes_outside_memory_are_read_and_sent() {
     const SIZE: usize = 5 << 20;
-    let origin = Origin::start();
-    let body = archive(14, SIZE);
-    origin.serve("/cold-1.0.tar.gz", Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url("/cold-1.0.tar.gz");
-    gateway.assert_serves(&url, &body);
-    gateway.await_stored(&url);
+    let (_origin, gateway, body, url) = stored("/cold-1.0.tar.gz", archive(14, SIZE));
     let object = fs::File::open(gateway.object_path(&body)).expect("the object is there");
     object.sync_all().expect("the object can be synced");
     // The whole object, its middle, and its end.

@@ -12,7 +12,8 @@ use tokio::net::TcpSocket;
 use super::script::{ENDLESS_BYTES, Row, Step};
 use crate::harness::listen;
 
-/// Pause between two bytes of a dripping response.
+/// Pause between two bytes of a dripping response. A busy machine makes it many times as long, and
+/// the gateway ends a response that is slower than `fetch.min_speed`.
 const DRIP_PAUSE: Duration = Duration::from_micros(50);
 
 /// Longest wait for the peer. Only a failing test reaches it.

@@ -25,7 +25,7 @@ enum { HEAD_BYTES = 8192, MAX_SAMPLES = 2000000, EVENTS = 128, DRAIN_BYTES = 1 <
 
 struct connection {
     int fd;
-    bool in_body;
+    bool in_body, is_last; // the server closes after `is_last`
     int status;
     long long length; // -1: until the server closes
     long long body;
@@ -63,7 +63,7 @@ static bool send_request(struct connection *connection) {
     begun++;
     connection->started = now();
     connection->first_byte = 0;
-    connection->in_body = false;
+    connection->in_body = connection->is_last = false;
     connection->head_bytes = 0;
     connection->body = 0;
     connection->length = -1;
@@ -91,6 +91,7 @@ static void read_head(struct connection *connection, char *end) {
     connection->status = atoi(connection->head + 9);
     for (char *line = strstr(connection->head, "\r\n"); line && line < end; line = strstr(line + 2, "\r\n"))
         if (strncasecmp(line + 2, "content-length:", 15) == 0) connection->length = atoll(line + 17);
+        else if (strncasecmp(line + 2, "connection: close", 17) == 0) connection->is_last = true;
     connection->body = connection->head + connection->head_bytes - (end + 4);
 }
 
@@ -194,7 +195,7 @@ int main(int count, char **arguments) {
             } else {
                 broken++;
             }
-            if (keep_alive && result > 0 && more() && send_request(connection)) continue;
+            if (keep_alive && !connection->is_last && result > 0 && more() && send_request(connection)) continue;
             close(connection->fd);
             if (!more() || !open_connection(connection)) live--;
         }

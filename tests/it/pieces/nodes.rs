@@ -20,7 +20,8 @@ use crate::operate::jobs::{await_end, start};
 /// Rate of each node that has the object. A body from one takes a second.
 const RATE: &str = "16MiB";
 
-/// Rate of nodes whose times are compared, which are then longer than all other work.
+/// Rate of nodes whose times are compared, or which are ended within a body. It takes longer than
+/// all other work.
 const SLOW_RATE: &str = "4MiB";
 
 /// Nodes that have an object, and one that does not.
@@ -228,7 +229,7 @@ fn lying_node_is_named_and_dropped() {
 
 /// Ends or stops the owner within a body. The other node sends the rest.
 fn lose_owner(prefix: &str, lose: impl FnOnce(&mut Gateway)) -> Holders {
-    let mut nodes = Holders::start(prefix, 2, &[]);
+    let mut nodes = Holders::with_rate(prefix, 2, &[], SLOW_RATE);
     nodes.import();
     let mut client = nodes.receiver.get(&nodes.url()).open();
     let mut received = client.read(2 * PIECE);
@@ -284,7 +285,7 @@ fn wrong_list_is_found_and_its_node_named() {
 
 #[test]
 fn killed_receiver_starts_again() {
-    let mut nodes = Holders::start("127.0.9", 2, &[]);
+    let mut nodes = Holders::with_rate("127.0.9", 2, &[], SLOW_RATE);
     nodes.import();
     let mut client = nodes.receiver.get(&nodes.url()).open();
     client.read(2 * PIECE);

@@ -185,7 +185,7 @@ impl<'a> CacheAdmin<'a> {
             Ok(is_known)
         });
         let is_known = is_known.await?;
-        self.cache.invalidate(key).await;
+        self.cache.invalidate(key);
         if is_known {
             pin_sync::put_pin(self.cache, key, sha256).await;
         }
@@ -210,7 +210,7 @@ impl<'a> CacheAdmin<'a> {
             Ok(removed)
         });
         let removed = removed.await?;
-        self.cache.invalidate(key).await;
+        self.cache.invalidate(key);
         for sha256 in &removed {
             pin_sync::remove_pin(self.cache, key, *sha256).await;
         }
@@ -235,7 +235,7 @@ impl<'a> CacheAdmin<'a> {
             publish::publish_pinned(disk, &sealed, &record)
         });
         let published = published.await?;
-        self.cache.invalidate(key).await;
+        self.cache.invalidate(key);
         self.cache.notify_upload();
         pin_sync::put_pin(self.cache, key, sha256).await;
         Ok(published)
@@ -292,13 +292,13 @@ impl<'a> CacheAdmin<'a> {
             match self.remove_record(key, sha256, pinned).await? {
                 TargetRemoval::Removed(record) => removed += record,
                 TargetRemoval::Pinned => {
-                    self.cache.invalidate(key).await;
+                    self.cache.invalidate(key);
                     return Ok(TargetRemoval::Pinned);
                 }
             }
         }
         self.remove_observations(key, &mut removed).await?;
-        self.cache.invalidate(key).await;
+        self.cache.invalidate(key);
         Ok(TargetRemoval::Removed(removed))
     }
 

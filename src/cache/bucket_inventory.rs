@@ -90,7 +90,7 @@ async fn import_unknown_records(cache: &Cache, state: &BucketState) -> Result<u6
                 .into_iter()
                 .collect();
             imported += import_records(cache, found).await;
-            cache.invalidate(key).await;
+            cache.invalidate(key);
             if imported >= MAX_IMPORTED as u64 {
                 return Ok(imported);
             }

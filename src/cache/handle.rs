@@ -156,7 +156,7 @@ impl Cache {
         if let Some(stamp) = stamp {
             self.inner.verifier.mark_intact(sha256, stamp).await;
         }
-        self.announce(key, &published).await;
+        self.announce(key, &published);
         Ok(published)
     }
 
@@ -171,17 +171,17 @@ impl Cache {
         let adopt = move |disk: &DiskStore| publish::adopt(disk, &record);
         let adopted = self.inner.disk.run(class, adopt).await?;
         if let Some(published) = &adopted {
-            self.announce(key, published).await;
+            self.announce(key, published);
         }
         Ok(adopted.is_some())
     }
 
     /// Remembers the records of a target, and wakes the upload task.
-    async fn announce(&self, key: Key, published: &Published) {
+    fn announce(&self, key: Key, published: &Published) {
         match &published.lookup {
             // The bucket may have the bytes that the target must have.
-            TargetLookup::NeverStored => self.inner.lookups.invalidate(key).await,
-            lookup => self.inner.lookups.insert(key, lookup.clone()).await,
+            TargetLookup::NeverStored => self.inner.lookups.invalidate(key),
+            lookup => self.inner.lookups.insert(key, lookup),
         }
         self.notify_upload();
     }
@@ -193,8 +193,14 @@ impl Cache {
     }
 
     /// Removes the look-up of a target from memory.
-    pub async fn invalidate(&self, key: Key) {
-        self.inner.lookups.invalidate(key).await;
+    pub fn invalidate(&self, key: Key) {
+        self.inner.lookups.invalidate(key);
+    }
+
+    /// Frees the memory of look-ups that are no longer valid. Visits all of them, so that a million
+    /// take some 0.1 s.
+    pub fn remove_expired_lookups(&self) {
+        self.inner.lookups.remove_expired();
     }
 
     /// Releases the slot in the folder at the end of the process, and removes staged bodies.

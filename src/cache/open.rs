@@ -31,7 +31,7 @@ pub async fn open_record(
             cache.clone(),
         ))));
     }
-    Box::pin(cache.invalidate(key)).await;
+    cache.invalidate(key);
     Ok(opened.map(|_| None)?)
 }
 

@@ -26,20 +26,17 @@ impl Cache {
     /// # Errors
     /// [`CacheError`] if the disk could not be read.
     pub async fn lookup(&self, target: &Target) -> Result<TargetLookup, Arc<CacheError>> {
-        let (inner, key) = (&self.inner, Key::new(target));
-        if let Some(known) = inner.lookups.get(key).await {
+        let inner = &self.inner;
+        if let Some(known) = inner.lookups.get(target) {
             return Ok(known);
         }
-        if inner.bucket.is_none() && records::is_surely_absent(inner.disk.store(), key) {
+        let is_absent = || records::is_surely_absent(inner.disk.store(), Key::new(target));
+        if inner.bucket.is_none() && is_absent() {
             return Ok(TargetLookup::NeverStored);
         }
         // A lookup in memory must not carry the large future of one on the disk.
-        Box::pin(
-            inner
-                .lookups
-                .get_or_look_up(key, lookup::look_up(self, target)),
-        )
-        .await
+        let look_up = lookup::look_up(self, target);
+        Box::pin(inner.lookups.look_up(target, look_up)).await
     }
 
     /// Looks a target up on the disk and in the bucket. Ignores memory, because another process may
@@ -49,10 +46,7 @@ impl Cache {
     /// As [`Cache::lookup`].
     pub async fn lookup_uncached(&self, target: &Target) -> Result<TargetLookup, Arc<CacheError>> {
         let found = lookup::look_up(self, target).await.map_err(Arc::new)?;
-        self.inner
-            .lookups
-            .insert(Key::new(target), found.clone())
-            .await;
+        self.inner.lookups.insert(Key::new(target), &found);
         Ok(found)
     }
 

@@ -58,7 +58,7 @@ impl OwnFiles<'_> {
             publish_first::publish_first(disk, sealed.as_ref(), &record, pinned)
         });
         let published = published.await?;
-        self.cache.invalidate(key).await;
+        self.cache.invalidate(key);
         if published == FirstPublished::Answers {
             self.cache.notify_upload();
             if pinned {

@@ -95,7 +95,7 @@ pub async fn import_unknown_pins(cache: &Cache) -> Result<(), CacheError> {
         });
         for (key, _) in unknown.await? {
             import_pins(cache, key).await;
-            cache.invalidate(key).await;
+            cache.invalidate(key);
         }
     }
     Ok(())

@@ -248,7 +248,7 @@ pub async fn copy_to_disk(
         return Ok(TierCopy::NoSpace);
     }
     let imported = import_records(cache, vec![record.clone()]).await;
-    cache.invalidate(key).await;
+    cache.invalidate(key);
     match promote::promote(cache, &Arc::new(record)).await {
         Ok(_) => Ok(TierCopy::Copied { size_bytes }),
         Err(CacheError::Bucket(BucketError::NotFound)) if imported == 0 => Ok(TierCopy::Present),

@@ -159,7 +159,7 @@ async fn upload_record(
         found = state.bucket.records().read_all(key).await?;
     }
     let imported = import_records(cache, found.readable.clone()).await;
-    cache.invalidate(key).await;
+    cache.invalidate(key);
     let is_other = |other: &Record| other.sha256 != record.sha256;
     if imported > 0 && found.readable.iter().any(is_other) {
         let answer = match found.answer(&[]) {

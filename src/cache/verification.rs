@@ -235,7 +235,7 @@ impl Verification<'_> {
             Err(error) => tracing::error!(%error, %sha256, "corrupt object was not moved"),
         }
         if let Some(target) = target {
-            self.cache.invalidate(Key::new(target)).await;
+            self.cache.invalidate(Key::new(target));
             self.cache.inner.events.emit(Event::CorruptionFound {
                 targets: vec![target.clone()],
                 detail: format!("the object sha256:{sha256} has other bytes"),

@@ -56,6 +56,13 @@ impl TargetRecords {
         }
     }
 
+    /// Returns the record and its state if the target has no other record.
+    #[must_use]
+    pub fn single(&self) -> Option<(&Record, ActiveState)> {
+        let is_single = self.others.is_empty() && self.unreadable.is_empty();
+        is_single.then_some((&self.active, self.state))
+    }
+
     /// Returns the record that answers for the target.
     #[must_use]
     pub fn active(&self) -> &Arc<Record> {

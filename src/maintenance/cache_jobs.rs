@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::sleep;
 
 use super::periodic::PeriodicTask;
@@ -11,6 +12,9 @@ use crate::disk::{DiskStore, IoClass, catalog, compaction, evict};
 
 /// Interval at which access times are stored. A crash loses the LRU order of this time.
 const ACCESS_TIMES_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Interval at which the memory of old look-ups is freed.
+const LOOKUPS_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Delay between two evictions on low space. It prevents a busy loop if nothing can be evicted.
 const LOW_SPACE_DELAY: Duration = Duration::from_secs(1);
@@ -35,6 +39,12 @@ pub fn start(runner: &TaskRunner, cache: &Cache, interval: Duration) {
         name: "access times",
         interval: ACCESS_TIMES_INTERVAL,
         run: move || flush_access_times(flushed.clone()),
+    });
+    let remembered = cache.clone();
+    runner.spawn_periodic(PeriodicTask {
+        name: "look-ups",
+        interval: LOOKUPS_INTERVAL,
+        run: move || free_lookups(remembered.clone()),
     });
     runner.spawn(evict_on_low_space(cache.clone()));
     runner.spawn(reindex_on_attention(cache.clone()));
@@ -112,4 +122,9 @@ async fn flush_access_times(cache: Cache) -> Result<(), DiskError> {
         .disk()
         .run(IoClass::Maintenance, DiskStore::flush)
         .await
+}
+
+async fn free_lookups(cache: Cache) -> Result<(), JoinError> {
+    // A disk that does not answer must not prevent it.
+    spawn_blocking(move || cache.remove_expired_lookups()).await
 }

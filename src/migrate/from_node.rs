@@ -240,7 +240,7 @@ impl NodeCopier {
                 return Ok(TierCopy::Present);
             }
             create_record(cache, record).await?;
-            cache.invalidate(key).await;
+            cache.invalidate(key);
         }
         Ok(copied)
     }

@@ -134,7 +134,7 @@ impl Standing {
 /// earlier generation, or an intact one in place of a damaged one, replaces it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    version: u32,
+    pub(super) version: u32,
     /// Stored as the canonical string. Other spellings are rejected.
     #[serde(rename = "uri", with = "canonical")]
     pub target: Target,

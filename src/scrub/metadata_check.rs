@@ -190,7 +190,7 @@ impl MetadataCheck {
             })
         });
         let repaired = repaired.await?;
-        self.cache.invalidate(key).await;
+        self.cache.invalidate(key);
         Ok(repaired)
     }
 

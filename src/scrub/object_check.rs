@@ -125,7 +125,7 @@ pub async fn records_naming(
     });
     let naming = naming.await?;
     for record in naming.values().flatten() {
-        cache.invalidate(record.key()).await;
+        cache.invalidate(record.key());
     }
     Ok(naming)
 }

@@ -6,8 +6,8 @@ use std::num::NonZeroU64;
 use std::time::{Duration, SystemTime};
 
 use millpond::model::{
-    Acceptance, Algorithm, Answer, Digests, Key, Record, RecordOrder, RecordSet, RecordSource,
-    Sha256, Standing, StoredHeaders, Target,
+    Acceptance, Algorithm, Answer, Digests, Key, PackedRecord, Record, RecordOrder, RecordSet,
+    RecordSource, Sha256, Standing, StoredHeaders, Target,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -91,6 +91,31 @@ proptest! {
         prop_assert_eq!(&read, &record);
         prop_assert_eq!(read.known_digests(), digests);
         prop_assert_eq!(read.key(), Key::new(&target));
+    }
+
+    #[test]
+    fn packed_records_unpack_unchanged(
+        target in parts(),
+        digests in digests(),
+        size_bytes in any::<u64>(),
+        first_seen in instants(),
+        source in "\\PC{0,20}",
+        headers in headers(),
+        order in (any::<u64>(), any::<bool>()),
+    ) {
+        let target = Target::parse(&target.canonical()).unwrap();
+        let source = RecordSource { source, headers };
+        let mut record = Record::new(&target, digests, size_bytes, first_seen, source);
+        record.generation = NonZeroU64::new(order.0);
+        if order.1 {
+            record.standing = Standing::Witnessed;
+        }
+        let StoredHeaders { last_modified, content_type, content_disposition, etag } =
+            &record.headers;
+        let texts = [last_modified, content_type, content_disposition, etag];
+        let is_broken = texts.into_iter().flatten().any(|text| text.contains('\n'));
+        let unpacked = PackedRecord::new(&record).map(|packed| packed.unpack(&target));
+        prop_assert_eq!(unpacked, (!is_broken).then_some(record));
     }
 
     #[test]
